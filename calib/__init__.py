@@ -1,0 +1,1 @@
+"""The mathematics of recalibration: graph, schemes, references, errors, solvers. NumPy only."""

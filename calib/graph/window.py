@@ -1,0 +1,111 @@
+"""Sliding windows over the spatial axes of [n, c, *spatial], and their transpose.
+
+Convolutions, poolings and the rows of a linear layer all come from here. Arrays keep the NCHW
+meaning of their axes but lie in memory with the channels last, so that one window's channels are
+one run of bytes.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+
+from calib.errors import GraphError
+from calib.graph.model import Array
+
+
+@dataclass(frozen=True)
+class Window:
+    """Geometry of a window: one entry for each spatial axis; pads are all begins, then all ends."""
+
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    pads: tuple[int, ...]
+    dilations: tuple[int, ...]
+
+    @property
+    def axes(self) -> int:
+        """How many spatial axes there are."""
+        return len(self.kernel)
+
+    def extent(self) -> tuple[int, ...]:
+        """Input points that one window spans along each axis."""
+        return tuple((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations, strict=True))
+
+    def output_shape(self, spatial: tuple[int, ...]) -> tuple[int, ...]:
+        """Number of windows along each axis.
+
+        Raises:
+            GraphError: the window is larger than the padded input.
+        """
+        padded = [s + self.pads[i] + self.pads[self.axes + i] for i, s in enumerate(spatial)]
+        shape = tuple(
+            (p - e) // s + 1 for p, e, s in zip(padded, self.extent(), self.strides, strict=True)
+        )
+        if min(shape, default=1) < 1:
+            raise GraphError(
+                f"a window of {list(self.extent())} does not fit a padded input of {padded}"
+            )
+        return shape
+
+
+def pad(x: Array, window: Window, fill: float = 0.0) -> Array:
+    """The input with its borders, channels last in memory, as a view [n, c, *spatial]."""
+    if not any(window.pads):
+        return x
+    axes = window.axes
+    spatial = x.shape[2:]
+    padded = [s + window.pads[i] + window.pads[axes + i] for i, s in enumerate(spatial)]
+    room = np.full((x.shape[0], *padded, x.shape[1]), fill, dtype=x.dtype)
+    view = np.moveaxis(room, -1, 1)
+    view[_interior(window, spatial)] = x
+    return view
+
+
+def _interior(window: Window, spatial: tuple[int, ...]) -> tuple[slice, ...]:
+    begins = window.pads[: window.axes]
+    return (slice(None), slice(None), *(slice(b, b + s) for b, s in zip(begins, spatial, strict=True)))
+
+
+def windows(x: Array, window: Window, fill: float = 0.0) -> Array:
+    """All windows, as a read-only view [n, c, *output, *kernel]."""
+    window.output_shape(x.shape[2:])
+    axes = tuple(range(2, 2 + window.axes))
+    view = np.lib.stride_tricks.sliding_window_view(pad(x, window, fill), window.extent(), axes)
+    steps = (slice(None), slice(None), *(slice(None, None, s) for s in window.strides))
+    taps = tuple(slice(None, None, d) for d in window.dilations)
+    return view[steps + taps]
+
+
+def fold(columns: Array, window: Window, spatial: tuple[int, ...]) -> Array:
+    """The transpose of `windows`: sums [n, c, *output, *kernel] back into [n, c, *spatial]."""
+    axes = window.axes
+    n, c = columns.shape[:2]
+    output = columns.shape[2 : 2 + axes]
+    padded = [s + window.pads[i] + window.pads[axes + i] for i, s in enumerate(spatial)]
+    room = np.zeros((n, c, *padded), dtype=columns.dtype)
+    for tap in itertools.product(*map(range, window.kernel)):
+        room[(..., *_tap_slices(window, tap, output))] += columns[(..., *tap)]
+    return room[_interior(window, spatial)]
+
+
+def _tap_slices(
+    window: Window, tap: tuple[int, ...], output: tuple[int, ...]
+) -> tuple[slice, ...]:
+    starts = [t * d for t, d in zip(tap, window.dilations, strict=True)]
+    return tuple(
+        slice(b, b + (o - 1) * s + 1, s)
+        for b, o, s in zip(starts, output, window.strides, strict=True)
+    )
+
+
+def tap_views(x: Array, window: Window) -> list[tuple[tuple[int, ...], Array]]:
+    """For each tap of the kernel, the input as that tap sees it: views [n, c, *output]."""
+    output = window.output_shape(x.shape[2:])
+    padded = pad(x, window)
+    return [
+        (tap, padded[(..., *_tap_slices(window, tap, output))])
+        for tap in itertools.product(*map(range, window.kernel))
+    ]

@@ -1,0 +1,1 @@
+"""Float ONNX and TFLite files to graphs; for the workstation."""

@@ -1,0 +1,1 @@
+"""Quantisation of weights and activations, and the packing of codes."""

@@ -1,0 +1,1 @@
+"""Training with the project's own gradients, for the workstation."""
