@@ -1,0 +1,1 @@
+"""The physics of compute-in-memory arrays, emulated: NumPy only, pure and seeded."""

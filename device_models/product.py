@@ -1,0 +1,108 @@
+"""Arrays that compute one matrix product: the ideal one, and static mismatch of the weights.
+
+Neither knows bit planes or converters, so a layer is one product. Age and temperature change
+neither: there is nothing in these models that could age.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from device_models.array import ArrayWeights, Placement, check_inputs
+from device_models.parameters import check, parameter
+from device_models.registry import register
+from device_models.streams import normals
+
+EXACT_FLOAT32 = 1 << 24
+"""float32 holds every whole number up to this one."""
+
+
+@dataclass(frozen=True)
+class Ideal:
+    """Computes what the codes say: with integer codes and one block, the exact integer product."""
+
+    kind: ClassVar[str] = "ideal"
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """Every weight is off by its own factor: w · (1 + percent/100 · ε), ε standard normal."""
+
+    kind: ClassVar[str] = "mismatch"
+
+    percent: float = parameter(
+        10.0,
+        unit="%",
+        meaning="standard deviation of each weight, relative to itself",
+        source="multiplicative normal model, e.g. CrossSim generic_device (normal, proportional)",
+        low=0.0,
+        high=1000.0,
+    )
+
+    def __post_init__(self) -> None:
+        """Check the parameter."""
+        check(self)
+
+
+@dataclass(frozen=True)
+class ProductArray:
+    """A layer that is one matrix product."""
+
+    matrix: NDArray[Any]
+    """[groups, d, m], float32, or float64 where only that is exact."""
+
+    scale: NDArray[np.float32] | None
+    """[groups, 1, m], applied after the product; None if it is in the matrix."""
+
+    input_bits: int
+
+    def multiply(
+        self,
+        codes: NDArray[np.uint8],
+        zero_point: int,
+        generator: np.random.Generator,  # noqa: ARG002  # the contract's; nothing is random here
+    ) -> NDArray[np.float32]:
+        """See `Array.multiply`."""
+        check_inputs(codes, self.matrix.shape[:2], self.input_bits)
+        rows = codes.astype(self.matrix.dtype)
+        if zero_point:
+            rows -= zero_point
+        sums = np.matmul(rows.swapaxes(0, 1), self.matrix)
+        if self.scale is not None:
+            sums *= self.scale
+        return np.ascontiguousarray(sums.swapaxes(0, 1), dtype=np.float32)
+
+
+def exact_dtype(codes: NDArray[np.int8], input_bits: int) -> type[np.floating[Any]]:
+    """The narrowest type in which the product with integer codes is exact."""
+    largest = codes.shape[1] * ((1 << input_bits) - 1) * max(-int(codes.min()), int(codes.max()))
+    return np.float32 if largest < EXACT_FLOAT32 else np.float64
+
+
+@register(Ideal)
+def program_ideal(_: Ideal, placement: Placement) -> ProductArray:
+    """Keep integers where there are some, so that nothing is rounded before the scale."""
+    weights = placement.weights
+    if weights.codebook is not None or weights.blocks > 1:
+        return ProductArray(weights.values(), None, placement.input_bits)
+    matrix = weights.codes.astype(exact_dtype(weights.codes, placement.input_bits))
+    return ProductArray(matrix, weights.scales, placement.input_bits)
+
+
+@register(Mismatch)
+def program_mismatch(model: Mismatch, placement: Placement) -> ProductArray:
+    """Give each weight its factor."""
+    matrix = effective(model, placement.weights, placement.seed, placement.layer)
+    return ProductArray(matrix, None, placement.input_bits)
+
+
+def effective(model: Mismatch, weights: ArrayWeights, seed: int, layer: str) -> NDArray[np.float32]:
+    """The weights [groups, d, m] that this chip really has."""
+    factors = normals(seed, layer, "weight mismatch", weights.codes.shape)
+    factors *= np.float32(model.percent / 100)
+    factors += np.float32(1)
+    return weights.values() * factors

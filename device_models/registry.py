@@ -1,0 +1,66 @@
+"""The kinds of device models: a name, a frozen dataclass of parameters, a function to program it.
+
+A module that describes a kind registers it when it is imported; `device_models.presets` imports
+them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import Field, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+
+from device_models.errors import DeviceModelError
+
+if TYPE_CHECKING:
+    from device_models.array import Array, Placement
+
+
+class DeviceModel(Protocol):
+    """A frozen dataclass whose fields are made by `device_models.parameters.parameter`."""
+
+    kind: ClassVar[str]
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of device model."""
+
+    name: str
+    model: type[DeviceModel]
+    program: Callable[[Any, Placement], Array]
+
+
+Program = TypeVar("Program", bound=Callable[..., Any])
+
+_KINDS: dict[str, Kind] = {}
+
+
+def register(model: type[DeviceModel]) -> Callable[[Program], Program]:
+    """Decorate the function that programs chips of this model: (model, placement) -> Array."""
+
+    def remember(program: Program) -> Program:
+        _KINDS[model.kind] = Kind(model.kind, model, program)
+        return program
+
+    return remember
+
+
+def kinds() -> dict[str, Kind]:
+    """All kinds known so far, by name."""
+    return dict(_KINDS)
+
+
+def kind_of(model: DeviceModel) -> Kind:
+    """The kind of a model.
+
+    Raises:
+        DeviceModelError: its kind was never registered.
+    """
+    kind = _KINDS.get(model.kind)
+    if kind is None:
+        raise DeviceModelError(
+            f"no device model of kind {model.kind!r}; known kinds: {', '.join(sorted(_KINDS))}"
+        )
+    return kind
