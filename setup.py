@@ -1,0 +1,96 @@
+"""What ships, under which name, and what it needs. The settings of the tools are in pyproject.toml.
+
+Every extra here has wheels for x86-64 and for 64-bit ARM (CPython 3.11 to 3.13) and a licence that
+goes with Apache-2.0: MIT (onnxruntime, rich), Apache-2.0 (ai-edge-litert, onnx, flatbuffers), BSD
+(NumPy, click), PSF (matplotlib). tests: MIT, BSD, and MPL-2.0 (hypothesis), none of which ships.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from setuptools import setup
+
+ROOT = Path(__file__).parent
+
+# Listed one by one, because the names are generic: nothing may enter a wheel by accident. A test
+# compares this list with the folders on disk.
+PACKAGES = [
+    "agent",
+    "calib",
+    "calib.graph",
+    "calib.graph.operations",
+    "calib.importers",
+    "calib.schemes",
+    "calib.train",
+    "device_models",
+]
+
+# NumPy 1.26 is the floor, not 2: tflite-runtime breaks with NumPy 2, and boards still use it.
+CORE = ["numpy>=1.26", "click>=8.1"]
+
+ONNX_RUNTIME = "onnxruntime>=1.17"
+LITERT = "ai-edge-litert>=2.0"  # also carries the TFLite schema that the importer reads with
+HOST = [LITERT, "onnx>=1.17", "flatbuffers>=24.3", "matplotlib>=3.8", "rich>=13"]
+
+EXTRAS = {
+    "onnx": [ONNX_RUNTIME],
+    "litert": [LITERT],
+    "host": HOST,
+    "dev": [
+        *HOST,
+        ONNX_RUNTIME,
+        "scikit-learn>=1.4",
+        "pytest>=8.2",
+        "pytest-xdist>=3.6",
+        "hypothesis>=6.100",
+        "build>=1.2",
+        # Held to one minor version: a new rule must not break a build that nobody touched.
+        "ruff==0.17.*",
+        "mypy==2.4.*",
+    ],
+}
+
+
+def version() -> str:
+    """The version, from the one place that holds it, without importing the package."""
+    text = (ROOT / "agent" / "__init__.py").read_text(encoding="utf-8")
+    found = re.search(r'^__version__ = "([^"]+)"$', text, re.MULTILINE)
+    if found is None:
+        raise SystemExit('setup.py: agent/__init__.py has no line `__version__ = "..."`')
+    return found.group(1)
+
+
+setup(
+    name="npp-agent",
+    version=version(),
+    description="Recalibrates a neural network on the device, for the chip that it runs on",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license_expression="Apache-2.0",
+    license_files=["LICENSE", "NOTICE"],
+    python_requires=">=3.11",
+    packages=PACKAGES,
+    package_data={
+        "agent": ["py.typed", "demo/*.npp", "demo/*.md"],
+        "calib": ["py.typed"],
+        "device_models": ["py.typed", "presets/*.toml"],
+    },
+    install_requires=CORE,
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["npp-agent = agent.cli:main"]},
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Environment :: Console",
+        "Intended Audience :: Developers",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
+    zip_safe=False,
+)
