@@ -129,9 +129,7 @@ def linear_layers(graph: Graph) -> tuple[LinearLayer, ...]:
     return tuple(layer for layer in found if layer is not None)
 
 
-def _layer_of(
-    graph: Graph, node: Node, known: dict[str, tuple[int, ...]]
-) -> LinearLayer | None:
+def _layer_of(graph: Graph, node: Node, known: dict[str, tuple[int, ...]]) -> LinearLayer | None:
     if node.op not in {"Conv", "Gemm", "MatMul"} or node.inputs[0] in graph.constants:
         return None
     constants = [graph.constants.get(name) if name else None for name in node.inputs[1:]]

@@ -8,6 +8,7 @@ one run of bytes.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,7 +67,11 @@ def pad(x: Array, window: Window, fill: float = 0.0) -> Array:
 
 def _interior(window: Window, spatial: tuple[int, ...]) -> tuple[slice, ...]:
     begins = window.pads[: window.axes]
-    return (slice(None), slice(None), *(slice(b, b + s) for b, s in zip(begins, spatial, strict=True)))
+    return (
+        slice(None),
+        slice(None),
+        *(slice(b, b + s) for b, s in zip(begins, spatial, strict=True)),
+    )
 
 
 def windows(x: Array, window: Window, fill: float = 0.0) -> Array:
@@ -75,25 +80,36 @@ def windows(x: Array, window: Window, fill: float = 0.0) -> Array:
     axes = tuple(range(2, 2 + window.axes))
     view = np.lib.stride_tricks.sliding_window_view(pad(x, window, fill), window.extent(), axes)
     steps = (slice(None), slice(None), *(slice(None, None, s) for s in window.strides))
-    taps = tuple(slice(None, None, d) for d in window.dilations)
-    return view[steps + taps]
+    return view[steps + tuple(slice(None, None, d) for d in window.dilations)]
 
 
 def fold(columns: Array, window: Window, spatial: tuple[int, ...]) -> Array:
     """The transpose of `windows`: sums [n, c, *output, *kernel] back into [n, c, *spatial]."""
+    return fold_taps((columns[(..., *tap)] for tap in taps(window)), window, spatial)
+
+
+def fold_taps(parts: Iterable[Array], window: Window, spatial: tuple[int, ...]) -> Array:
+    """The transpose of `tap_views`: sums one part [n, c, *output] a tap into [n, c, *spatial]."""
     axes = window.axes
-    n, c = columns.shape[:2]
-    output = columns.shape[2 : 2 + axes]
     padded = [s + window.pads[i] + window.pads[axes + i] for i, s in enumerate(spatial)]
-    room = np.zeros((n, c, *padded), dtype=columns.dtype)
-    for tap in itertools.product(*map(range, window.kernel)):
-        room[(..., *_tap_slices(window, tap, output))] += columns[(..., *tap)]
+    room: Array | None = None
+    for tap, part in zip(taps(window), parts, strict=True):
+        if room is None:
+            last = np.zeros((part.shape[0], *padded, part.shape[1]), dtype=part.dtype)
+            room = np.moveaxis(last, -1, 1)
+        view = room[(..., *_tap_slices(window, tap, part.shape[2:]))]
+        np.add(view, part, out=view)
+    if room is None:
+        raise GraphError(f"a window of kernel {list(window.kernel)} has no tap")
     return room[_interior(window, spatial)]
 
 
-def _tap_slices(
-    window: Window, tap: tuple[int, ...], output: tuple[int, ...]
-) -> tuple[slice, ...]:
+def taps(window: Window) -> Iterator[tuple[int, ...]]:
+    """The kernel's taps in order, each by its index along every axis."""
+    return itertools.product(*map(range, window.kernel))
+
+
+def _tap_slices(window: Window, tap: tuple[int, ...], output: tuple[int, ...]) -> tuple[slice, ...]:
     starts = [t * d for t, d in zip(tap, window.dilations, strict=True)]
     return tuple(
         slice(b, b + (o - 1) * s + 1, s)
@@ -101,11 +117,11 @@ def _tap_slices(
     )
 
 
-def tap_views(x: Array, window: Window) -> list[tuple[tuple[int, ...], Array]]:
+def tap_views(
+    x: Array, window: Window, fill: float = 0.0
+) -> Iterator[tuple[tuple[int, ...], Array]]:
     """For each tap of the kernel, the input as that tap sees it: views [n, c, *output]."""
     output = window.output_shape(x.shape[2:])
-    padded = pad(x, window)
-    return [
-        (tap, padded[(..., *_tap_slices(window, tap, output))])
-        for tap in itertools.product(*map(range, window.kernel))
-    ]
+    padded = pad(x, window, fill)
+    for tap in taps(window):
+        yield tap, padded[(..., *_tap_slices(window, tap, output))]

@@ -1,0 +1,160 @@
+"""Convolution: one matrix product of windows, or a sum of shifted products where depthwise.
+
+The result is a view [n, outputs, *spatial] of memory with the channels last. Both directions go
+through the batch in blocks, so that the unrolled windows never take more than a few megabytes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+
+from calib.errors import GraphError
+from calib.graph.model import Array
+from calib.graph.operations.access import given, incoming, integer, optional
+from calib.graph.operations.geometry import window_of
+from calib.graph.registry import Attributes, Inputs, Tape, register
+from calib.graph.window import Window, fold, fold_taps, tap_views, taps, windows
+
+_BLOCK_BYTES = 8 * 2**20
+"""What one block's unrolled windows may take."""
+
+
+def _forward(inputs: Inputs, attributes: Attributes) -> tuple[Array, ...]:
+    x, weight, bias = given(inputs, 0), given(inputs, 1), optional(inputs, 2)
+    window, groups = _geometry(x, weight, attributes)
+    shape = (x.shape[0], *window.output_shape(x.shape[2:]), weight.shape[0])
+    y = np.empty(shape, np.result_type(x, weight))
+    multiply = _multiply_depthwise if _is_depthwise(weight, groups) else _multiply
+    for part in _blocks(y, weight, groups):
+        multiply(_channels_last(x[part], window), weight, window, groups, y[part])
+        if bias is not None:
+            y[part] += bias
+    return (np.moveaxis(y, -1, 1),)
+
+
+def _pullback(tape: Tape) -> tuple[Array | None, ...]:
+    x, weight = given(tape.inputs, 0), given(tape.inputs, 1)
+    window, groups = _geometry(x, weight, tape.attributes)
+    gradient = np.moveaxis(incoming(tape), 1, -1)
+    by_x = np.moveaxis(np.empty((x.shape[0], *x.shape[2:], x.shape[1]), x.dtype), -1, 1)
+    by_weight = np.zeros_like(weight)
+    back = _back_depthwise if _is_depthwise(weight, groups) else _back
+    for part in _blocks(gradient, weight, groups):
+        block = _channels_last(x[part], window)
+        by_x[part] = back(block, weight, window, groups, gradient[part], by_weight)
+    by_bias = gradient.reshape(-1, weight.shape[0]).sum(axis=0) if len(tape.inputs) > 2 else None
+    return by_x, by_weight, by_bias
+
+
+def _geometry(x: Array, weight: Array, attributes: Attributes) -> tuple[Window, int]:
+    groups = integer(attributes, "group", 1)
+    if x.shape[1] != weight.shape[1] * groups or weight.shape[0] % groups:
+        raise GraphError(
+            f"a convolution of {x.shape[1]} channels in {groups} groups does not fit a weight of "
+            f"shape {list(weight.shape)}"
+        )
+    return window_of(attributes, tuple(weight.shape[2:]), tuple(x.shape[2:])), groups
+
+
+def _is_depthwise(weight: Array, groups: int) -> bool:
+    return groups > 1 and weight.shape[1] == 1
+
+
+def _blocks(y: Array, weight: Array, groups: int) -> Iterator[slice]:
+    """Slices of the batch whose unrolled windows fit a block; y has the channels last."""
+    row = weight.shape[0] if _is_depthwise(weight, groups) else math.prod(weight.shape[1:])
+    sample_bytes = math.prod(y.shape[1:-1]) * row * y.dtype.itemsize
+    step = max(1, _BLOCK_BYTES // max(1, sample_bytes))
+    return (slice(start, start + step) for start in range(0, y.shape[0], step))
+
+
+def _channels_last(x: Array, window: Window) -> Array:
+    """The same values with the channels last in memory, unless padding will do that anyway."""
+    if any(window.pads) or math.prod(window.kernel) == 1:
+        return x
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)
+
+
+def _multiply(x: Array, weight: Array, window: Window, groups: int, y: Array) -> None:
+    """Each group's windows [positions, taps·channels] times its matrix, into y [n, *s, m]."""
+    flat = y.reshape(-1, y.shape[-1])
+    for channels, outputs in _group_slices(weight, groups):
+        rows = _rows(x[:, channels], window)
+        np.matmul(rows, _matrix(weight[outputs]), out=flat[:, outputs])
+
+
+def _back(  # noqa: PLR0913  # shares the signature of its forward, with one sum more
+    x: Array, weight: Array, window: Window, groups: int, gradient: Array, by_weight: Array
+) -> Array:
+    """Adds to by_weight; returns the gradient with respect to x."""
+    flat = gradient.reshape(-1, gradient.shape[-1])
+    parts = []
+    for channels, outputs in _group_slices(weight, groups):
+        count = channels.stop - channels.start
+        rows = _rows(x[:, channels], window)
+        by_matrix = (rows.T @ flat[:, outputs]).T
+        taps_last = np.moveaxis(by_matrix.reshape(-1, *window.kernel, count), -1, 1)
+        by_weight[outputs] += taps_last
+        columns = flat[:, outputs] @ _matrix(weight[outputs]).T
+        folded = columns.reshape(*gradient.shape[:-1], *window.kernel, count)
+        parts.append(fold(np.moveaxis(folded, -1, 1), window, x.shape[2:]))
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+
+def _group_slices(weight: Array, groups: int) -> Iterator[tuple[slice, slice]]:
+    """The input channels and the outputs of each group."""
+    inputs, outputs = weight.shape[1], weight.shape[0] // groups
+    edges = ((g * inputs, g * outputs) for g in range(groups + 1))
+    return ((slice(a[0], b[0]), slice(a[1], b[1])) for a, b in pairwise(edges))
+
+
+def _rows(x: Array, window: Window) -> Array:
+    """[n·positions, taps·channels]: a copy, or a view where the kernel has one tap."""
+    columns: Array = np.moveaxis(windows(x, window), 1, -1)
+    return columns.reshape(-1, math.prod(columns.shape[1 + window.axes :]))
+
+
+def _matrix(weight: Array) -> Array:
+    """A group's weight [m, c, *kernel] as [taps·c, m]."""
+    return np.moveaxis(weight, 1, -1).reshape(weight.shape[0], -1).T
+
+
+def _multiply_depthwise(x: Array, weight: Array, window: Window, groups: int, y: Array) -> None:
+    """One product a tap: y[n, *s, channel, multiplier] += x as the tap sees it, times weight."""
+    sums = y.reshape(*y.shape[:-1], groups, -1)
+    product = np.empty_like(sums)
+    for i, (tap, view) in enumerate(tap_views(x, window)):
+        factor = _tap_factor(weight, tap, groups, sums.shape)
+        shifted = np.moveaxis(view, 1, -1)[..., None]
+        np.multiply(shifted, factor, out=product if i else sums)
+        if i:
+            sums += product
+
+
+def _back_depthwise(  # noqa: PLR0913  # shares the signature of its forward, with one sum more
+    x: Array, weight: Array, window: Window, groups: int, gradient: Array, by_weight: Array
+) -> Array:
+    """Adds to by_weight; returns the gradient with respect to x."""
+    split = gradient.reshape(*gradient.shape[:-1], groups, -1)
+    by_taps = by_weight.reshape(groups, -1, *window.kernel)
+    for tap, view in tap_views(x, window):
+        seen = np.moveaxis(view, 1, -1)
+        by_taps[(..., *tap)] += np.einsum("...c,...cm->cm", seen, split)
+    parts = (
+        np.moveaxis((split * _tap_factor(weight, tap, groups, split.shape)).sum(axis=-1), -1, 1)
+        for tap in taps(window)
+    )
+    return fold_taps(parts, window, x.shape[2:])
+
+
+def _tap_factor(weight: Array, tap: tuple[int, ...], groups: int, shape: tuple[int, ...]) -> Array:
+    """One tap's weights, repeated along the last spatial axis: NumPy then runs longer loops."""
+    factor: Array = weight[(slice(None), 0, *tap)].reshape(groups, -1)
+    return np.repeat(factor[None], shape[-3], axis=0)
+
+
+register("Conv", _forward, _pullback)
