@@ -1,0 +1,87 @@
+"""What the network decides with its output, and how much a change of the output costs.
+
+For a classifier the decision is the class; the *margin* of a sample is the clean logit of its best
+class less that of the second, and the loss of an answer is logistic in its margin. Without classes
+a fixed random projection of the output takes the margin's place, and squared change that of loss.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calib.graph.model import Graph
+
+Float32 = NDArray[np.floating]
+_LOGIT_ENDS = frozenset({"Softmax", "LogSoftmax"})
+
+
+def decision_graph(graph: Graph) -> Graph:
+    """The graph up to its logits: without a Softmax at the end."""
+    last = graph.nodes[-1] if graph.nodes else None
+    if last is None or last.op not in _LOGIT_ENDS or last.outputs[0] != graph.output:
+        return graph
+    return replace(graph, nodes=graph.nodes[:-1], output=last.inputs[0])
+
+
+def ends_in_classes(graph: Graph) -> bool:
+    """Whether the graph's last operation says that its outputs are classes."""
+    return decision_graph(graph) is not graph
+
+
+@dataclass(frozen=True)
+class Decision:
+    """How answers [n, ...] of the network (logits, where there are classes) are judged."""
+
+    classes: bool
+    projection: Float32 | None = None
+    """[outputs of a sample], where there are no classes."""
+
+    def margins(self, answers: Float32) -> Float32:
+        """The margin of each clean answer: [n]."""
+        flat = answers.reshape(len(answers), -1)
+        if self.projection is not None:
+            return np.asarray(flat @ self.projection)
+        best = np.sort(flat, axis=1)
+        return np.asarray(best[:, -1] - best[:, -2])
+
+    def seeds(self, answers: Float32) -> Float32:
+        """The margin's gradient with respect to each clean answer, of the answers' shape."""
+        flat = answers.reshape(len(answers), -1)
+        seeds = np.zeros_like(flat)
+        if self.projection is not None:
+            seeds[:] = self.projection
+        else:
+            order = np.argsort(flat, axis=1)
+            rows = np.arange(len(flat))
+            seeds[rows, order[:, -1]] = 1.0
+            seeds[rows, order[:, -2]] = -1.0
+        return seeds.reshape(answers.shape)
+
+    def predicted_rise(self, margins: Float32, changes: Float32) -> Float32:
+        """The loss that changes of the margins would add: [n]."""
+        if not self.classes:
+            return changes**2
+        return softplus(-(margins + changes)) - softplus(-margins)
+
+    def losses(self, clean: Float32, answers: Float32) -> Float32:
+        """The loss of measured answers, judged by the clean ones: [n].
+
+        With classes, logistic in the lead of the clean best class over the strongest other one;
+        else the squared relative error of the answer.
+        """
+        flat, given = clean.reshape(len(clean), -1), answers.reshape(len(clean), -1)
+        if not self.classes:
+            power = np.maximum((flat**2).sum(axis=1), np.finfo(np.float32).tiny)
+            return ((given - flat) ** 2).sum(axis=1) / power
+        best = flat.argmax(axis=1)[:, None]
+        others = given.copy()
+        np.put_along_axis(others, best, -np.inf, axis=1)
+        return softplus(others.max(axis=1) - np.take_along_axis(given, best, axis=1)[:, 0])
+
+
+def softplus(x: Float32) -> Float32:
+    """ln(1 + eˣ) without overflow."""
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))

@@ -1,0 +1,78 @@
+"""Layer errors: how far each layer of a run is from its reference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32 = NDArray[np.float32]
+_SILENT = 1e-30
+
+
+@dataclass(frozen=True)
+class LayerError:
+    """How far measured outputs y are from reference outputs, over samples and positions."""
+
+    relative_error: float
+    """‖y − y_ref‖ / ‖y_ref‖"""
+
+    sqnr_db: float
+    """10 log₁₀ (‖y_ref‖² / ‖y − y_ref‖²), at most 300"""
+
+    bias: float
+    """mean(y − y_ref) / rms(y_ref)"""
+
+    gain: float
+    """Least-squares slope of y on y_ref, both centred; 1 where y_ref is constant."""
+
+
+@dataclass
+class ErrorSums:
+    """Accumulates blocks of one layer's outputs."""
+
+    reference_power: float = 0.0
+    error_power: float = 0.0
+    error_sum: float = 0.0
+    reference_sum: float = 0.0
+    cross: float = 0.0
+    count: int = 0
+
+    def add(self, outputs: Float32, reference: Float32) -> None:
+        """Add measured and reference outputs of equal shape."""
+        y = reference.astype(np.float64).ravel()
+        e = outputs.astype(np.float64).ravel() - y
+        self.reference_power += float(y @ y)
+        self.error_power += float(e @ e)
+        self.error_sum += float(e.sum())
+        self.reference_sum += float(y.sum())
+        self.cross += float(e @ y)
+        self.count += y.size
+
+    def error(self) -> LayerError:
+        """The layer error of all that was added."""
+        power, n = max(self.reference_power, _SILENT), max(self.count, 1)
+        ratio = self.error_power / power
+        spread = self.reference_power - self.reference_sum**2 / n
+        slope = (self.cross - self.error_sum * self.reference_sum / n) / spread if spread > 0 else 0
+        return LayerError(
+            relative_error=float(np.sqrt(ratio)),
+            sqnr_db=float(-10 * np.log10(max(ratio, 1e-30))),
+            bias=float(self.error_sum / n / np.sqrt(power / n)),
+            gain=float(1 + slope),
+        )
+
+
+Pairs = Mapping[str, tuple[Float32, Float32]]
+"""By layer: measured and reference outputs."""
+
+
+def layer_errors(blocks: Iterable[Pairs]) -> dict[str, LayerError]:
+    """The layer errors over blocks of samples."""
+    sums: dict[str, ErrorSums] = {}
+    for block in blocks:
+        for name, (outputs, reference) in block.items():
+            sums.setdefault(name, ErrorSums()).add(outputs, reference)
+    return {name: total.error() for name, total in sums.items()}

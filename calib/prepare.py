@@ -1,0 +1,193 @@
+"""From a float network and samples to a packed one: the mathematics of `pack`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calib.decision import Decision, decision_graph, ends_in_classes
+from calib.errors import GraphError, SampleError
+from calib.graph.executor import check_samples, run
+from calib.graph.linear import LinearLayer, linear_layers
+from calib.graph.model import Graph
+from calib.output_metric import metric_columns
+from calib.packed import PackedNetwork, quantised, with_weights
+from calib.ranges import choose_ranges
+from calib.reference_plan import Costs, ReferencePlan, plan_references, split_samples
+from calib.references import (
+    RecomputedReferences,
+    References,
+    SampleCodes,
+    draw_positions,
+    encode_samples,
+)
+from calib.schemes.weights import FLOAT
+from calib.stored_references import store_references
+
+Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class PackOptions:
+    """What the user of `pack` chooses."""
+
+    scheme: str = "int8"
+    activation_bits: int = 8
+    rank: int = 8
+    references: int = 96
+    held_back: int = 32
+    references_as: str = "auto"
+    budget_bytes: int = 1024 * 1024
+    factor_bits: int = 8
+    seed: int = 0
+
+
+def check_data(graph: Graph, x: Float32, labels: NDArray[np.integer] | None) -> Decision:
+    """Check samples and labels against the network; say how its answers are judged.
+
+    Raises:
+        SampleError: wrong shape, values that are not finite, labels out of range or number.
+    """
+    check_samples(graph, x)
+    if not len(x):
+        raise SampleError("the data hold no samples; give at least eight")
+    if not np.isfinite(x).all():
+        sample = int(np.argwhere(~np.isfinite(x))[0][0])
+        raise SampleError(f"sample {sample} holds values that are not finite; leave it out")
+    answers = run(graph, x[:1])[graph.output]
+    outputs = answers[0].size
+    if labels is not None:
+        _check_labels(labels, len(x), outputs)
+    classes = answers.ndim == 2 and outputs > 1 and (labels is not None or ends_in_classes(graph))
+    if classes:
+        return Decision(classes=True)
+    projection = np.random.default_rng(0).standard_normal(outputs).astype(np.float32)
+    return Decision(classes=False, projection=projection / np.float32(np.sqrt(outputs)))
+
+
+def _check_labels(labels: NDArray[np.integer], samples: int, outputs: int) -> None:
+    if labels.shape != (samples,):
+        raise SampleError(
+            f"there are {samples} samples, but labels of shape {list(labels.shape)}; give one each"
+        )
+    wrong = np.flatnonzero((labels < 0) | (labels >= outputs))
+    if len(wrong):
+        raise SampleError(
+            f"label {labels[wrong[0]]} of sample {wrong[0]} is out of range: the network has "
+            f"{outputs} outputs, so labels go from 0 to {outputs - 1}"
+        )
+
+
+def prepare(
+    graph: Graph,
+    x: Float32,
+    labels: NDArray[np.integer] | None,
+    options: PackOptions,
+    tell: Callable[[str], None] = lambda _: None,
+) -> PackedNetwork:
+    """Quantise a float network and make its references.
+
+    Args:
+        graph: the float network.
+        x: samples [n, ...] in the network's own layout, file order.
+        labels: [n], only looked at to check them and to know that outputs are classes.
+        options: what the user chose.
+        tell: is told what is being done, for a progress line.
+
+    Raises:
+        CalibError: samples, labels or options that cannot be used; the sentence says which.
+    """
+    decision = check_data(graph, x, labels)
+    layers = linear_layers(decision_graph(graph))
+    if not layers:
+        raise GraphError(f"network {graph.name!r} has no linear layer: there is nothing to pack")
+    split = split_samples(len(x), options.held_back, options.references)
+    x = x[: sum(split)].astype(np.float32)
+    plan, samples = _plan(graph, layers, x, options, split)
+    x = samples.decoded(np.arange(plan.samples))
+    generator = np.random.default_rng(options.seed)
+    tell("quantising")
+    halved = {layer.name: layer.weight.astype(np.float16) for layer in layers}
+    scheme = "int8" if options.scheme == FLOAT else options.scheme
+    main, main_layers, weights = quantised(graph, layers, scheme)
+    tell("finding ranges")
+    float_graph = decision_graph(graph)
+    activations, ranges = choose_ranges(
+        float_graph, decision_graph(main), main_layers, x, options.activation_bits, generator
+    )
+    tell("measuring what the answer is sensitive to")
+    metrics = metric_columns(float_graph, layers, x[plan.held_back :], decision, generator)
+    tell("writing references")
+    keep_float = options.scheme == FLOAT or plan.form == "recomputed"
+    restored = {name: half.astype(np.float32) for name, half in halved.items()}
+    network = with_weights(graph, layers, restored)
+    return PackedNetwork(
+        graph=network if options.scheme == FLOAT else main,
+        layers=linear_layers(network) if options.scheme == FLOAT else main_layers,
+        scheme=options.scheme,
+        activation_bits=options.activation_bits,
+        rank=options.rank,
+        factor_bits=options.factor_bits,
+        weights={} if options.scheme == FLOAT else weights,
+        activations=activations,
+        ranges=ranges,
+        decision=decision,
+        metrics=metrics,
+        references=_references(network, decision, samples, plan, options.seed),
+        references_as=plan.form,
+        positions_per_sample=plan.positions,
+        float_weights=halved if keep_float else None,
+    )
+
+
+def _plan(
+    graph: Graph,
+    layers: tuple[LinearLayer, ...],
+    x: Float32,
+    options: PackOptions,
+    split: tuple[int, int],
+) -> tuple[ReferencePlan, SampleCodes]:
+    samples = encode_samples(x)
+    answers = run(graph, x[:1])[graph.output]
+    costs = Costs(layers, samples.bytes_per_sample, answers.nbytes, options.scheme == FLOAT)
+    plan = plan_references(costs, options.references_as, options.budget_bytes, *split)
+    asked_held, asked_references = split
+    kept = np.concatenate(
+        [np.arange(plan.held_back), asked_held + np.arange(plan.references)]
+    )
+    assert plan.references <= asked_references
+    return plan, SampleCodes(samples.codes[kept], samples.scale, samples.offset)
+
+
+def _references(
+    network: Graph,
+    decision: Decision,
+    samples: SampleCodes,
+    plan: ReferencePlan,
+    seed: int,
+) -> References:
+    recomputed = recompute_references(
+        network, decision, samples, plan.held_back, plan.positions, seed
+    )
+    if plan.form == "recomputed":
+        return recomputed
+    return store_references(recomputed, recomputed.layers, samples)
+
+
+def recompute_references(  # noqa: PLR0913 -- what makes references: a network, samples and positions
+    network: Graph,
+    decision: Decision,
+    samples: SampleCodes,
+    held_back: int,
+    positions: int,
+    seed: int,
+) -> RecomputedReferences:
+    """References that the float network recomputes; positions follow from the seed."""
+    graph = decision_graph(network)
+    layers = linear_layers(graph)
+    generator = np.random.default_rng(seed)
+    drawn = draw_positions(layers, len(samples.codes), positions, generator)
+    return RecomputedReferences(graph, layers, decision, samples, held_back, drawn)

@@ -1,0 +1,102 @@
+"""Ranges of the activations that go into the array, found on reference samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calib.errors import GraphError
+from calib.graph.executor import Replacement, run
+from calib.graph.linear import LinearLayer, multiply
+from calib.graph.model import Graph
+from calib.packed import RangeChoice
+from calib.references import BLOCK_SAMPLES
+from calib.schemes.activations import RANGE_METHODS, ActivationCode
+
+Float32 = NDArray[np.float32]
+VALUES_PER_SAMPLE = 2048
+"""Looked at of each layer's input in each sample, besides its extremes."""
+
+
+def input_values(
+    graph: Graph, layers: Sequence[LinearLayer], samples: Float32, generator: np.random.Generator
+) -> dict[str, Float32]:
+    """Values of each layer's input over the samples, extremes included.
+
+    Raises:
+        GraphError: the network's activations are not finite.
+    """
+    names = [layer.input for layer in layers]
+    found: dict[str, list[Float32]] = {layer.name: [] for layer in layers}
+    for start in range(0, len(samples), BLOCK_SAMPLES):
+        values = run(graph, samples[start : start + BLOCK_SAMPLES], keep=names)
+        for layer in layers:
+            flat = values[layer.input].reshape(-1)
+            if not np.isfinite(flat).all():
+                raise GraphError(f"layer {layer.name} is given values that are not finite")
+            picked = generator.integers(flat.size, size=BLOCK_SAMPLES * VALUES_PER_SAMPLE)
+            few = flat if flat.size <= picked.size else flat[picked]
+            found[layer.name].append(np.append(few, [flat.min(), flat.max()]))
+    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def nominal_products(
+    layers: Sequence[LinearLayer], activations: Mapping[str, ActivationCode]
+) -> dict[str, Replacement]:
+    """The linear layers as an ideal array computes them: quantised inputs, exact products."""
+
+    def product(layer: LinearLayer, code: ActivationCode) -> Replacement:
+        def replacement(x: Float32) -> Float32:
+            rows = layer.rows(code.decode(code.encode(x)))
+            return layer.tensor(multiply(rows, layer.weight) + layer.bias)
+
+        return replacement
+
+    return {layer.name: product(layer, activations[layer.name]) for layer in layers}
+
+
+def choose_ranges(  # noqa: PLR0913 -- the two networks, their layers and the samples belong together
+    float_graph: Graph,
+    main_graph: Graph,
+    layers: Sequence[LinearLayer],
+    samples: Float32,
+    bits: int,
+    generator: np.random.Generator,
+) -> tuple[dict[str, ActivationCode], RangeChoice]:
+    """Find ranges by each method and keep the method whose network answers best.
+
+    Args:
+        float_graph: the float network up to its logits.
+        main_graph: the same with quantised weights.
+        layers: of `main_graph`.
+        samples: [n, ...]
+        bits: of the activation codes.
+        generator: draws which values are looked at.
+    """
+    values = input_values(float_graph, layers, samples, generator)
+    clean = _answers(float_graph, samples, {})
+    codes = {
+        method: {name: find(seen, bits) for name, seen in values.items()}
+        for method, find in RANGE_METHODS.items()
+    }
+    errors = {
+        method: _relative(_answers(main_graph, samples, nominal_products(layers, found)), clean)
+        for method, found in codes.items()
+    }
+    best = min(errors, key=errors.__getitem__)
+    return codes[best], RangeChoice(best, errors)
+
+
+def _answers(graph: Graph, samples: Float32, replace: Mapping[str, Replacement]) -> Float32:
+    blocks = [
+        run(graph, samples[start : start + BLOCK_SAMPLES], replace=replace)[graph.output]
+        for start in range(0, len(samples), BLOCK_SAMPLES)
+    ]
+    return np.concatenate(blocks)
+
+
+def _relative(answers: Float32, clean: Float32) -> float:
+    power = float(np.linalg.norm(clean))
+    return float(np.linalg.norm(answers - clean)) / power if power else 0.0

@@ -1,0 +1,144 @@
+"""The closed form: gain, offset and low-rank factors of one layer.
+
+Wanted are g and the rank-r map B A that minimise, over the rows of a layer,
+
+    E ‖ H^½ (y − g ⊙ z − B A x − c) ‖²,
+
+H being the layer's output metric: how much an error of its outputs matters to the network's
+answer. For a fixed g this is a reduced-rank regression (Izenman 1975, J. Multivariate Anal. 5) of
+y − g ⊙ z on x, solved by the leading eigenvectors of the m×m covariance that x explains; for fixed
+eigenvectors g is a linear least squares problem. Both alternate, from g = 1 (right for an error of
+low rank) and from the regression of y on z (right for an array that fades), and the best of all
+visited points is kept: never worse than either start.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calib.factors import Surrogate
+from calib.sums import Float64, LayerStatistics
+
+ROUNDS = 4
+_TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A layer's output metric H as its square root and the inverse of that, [m, m]."""
+
+    half: Float64
+    inverse_half: Float64
+
+    @property
+    def full(self) -> Float64:
+        """H itself."""
+        return self.half @ self.half
+
+
+def metric_from(columns: NDArray[np.floating], floor: float) -> Metric:
+    """The metric H = columns columnsᵀ, scaled to mean 1, plus a floor on its diagonal.
+
+    Args:
+        columns: [m, k], such as sampled or leading gradients of the network's answer.
+        floor: relative; keeps outputs that never mattered from being given away freely.
+    """
+    outputs = len(columns)
+    matrix = columns.astype(np.float64) @ columns.T.astype(np.float64)
+    mean = np.trace(matrix) / outputs
+    matrix = matrix / mean if mean > 0 else np.zeros_like(matrix)
+    values, vectors = np.linalg.eigh(matrix + floor * np.eye(outputs))
+    roots = np.sqrt(np.maximum(values, floor))
+    return Metric((vectors * roots) @ vectors.T, (vectors / roots) @ vectors.T)
+
+
+@dataclass(frozen=True)
+class _Point:
+    """One visited solution: its gain, its leading eigenvectors and what remains."""
+
+    gain: Float64
+    vectors: Float64
+    remaining: float
+
+
+def solve_layer(statistics: LayerStatistics, metric: Metric, rank: int) -> Surrogate:
+    """The best gain, offset and factors of at most the given rank.
+
+    Args:
+        statistics: of the layer's rows.
+        metric: the layer's output metric.
+        rank: 0 for gain and offset alone.
+    """
+    rank = min(rank, *statistics.map_y.shape)
+    starts = (np.ones(len(statistics.mean_y)), _regression_gain(statistics))
+    best = min(
+        (point for gain in starts for point in _alternate(statistics, metric, rank, gain)),
+        key=lambda point: point.remaining,
+    )
+    return _surrogate(statistics, metric, best)
+
+
+def _alternate(
+    s: LayerStatistics, metric: Metric, rank: int, gain: Float64
+) -> list[_Point]:
+    points = [_low_rank(s, metric, rank, gain)]
+    for _ in range(ROUNDS):
+        points.append(_low_rank(s, metric, rank, _best_gain(s, metric, points[-1].vectors)))
+    return points
+
+
+def _with_gain(yy: Float64, yz: Float64, zz: Float64, gain: Float64) -> Float64:
+    """The covariance of y − g ⊙ z."""
+    cross = yz * gain
+    return yy - cross - cross.T + zz * np.outer(gain, gain)
+
+
+def _low_rank(s: LayerStatistics, metric: Metric, rank: int, gain: Float64) -> _Point:
+    residual = _with_gain(s.explained_yy, s.explained_yz, s.explained_zz, gain)
+    rest = _with_gain(s.rest_yy, s.rest_yz, s.rest_zz, gain)
+    values, vectors = np.linalg.eigh(metric.half @ residual @ metric.half)
+    kept = len(values) - rank
+    beyond_x = float(np.einsum("ij,ji->", metric.full, rest))
+    return _Point(gain, vectors[:, kept:], float(values[:kept].sum()) + beyond_x)
+
+
+def _best_gain(s: LayerStatistics, metric: Metric, vectors: Float64) -> Float64:
+    """The gain of least error once the components `vectors` are taken care of."""
+    full = metric.full
+    project = metric.half @ vectors
+    open_part = full - project @ project.T
+    matrix = open_part * s.explained_zz + full * s.rest_zz
+    wanted = np.einsum("ij,ji->i", open_part, s.explained_yz) + np.einsum(
+        "ij,ji->i", full, s.rest_yz
+    )
+    return _towards_one(matrix, wanted)
+
+
+def _regression_gain(s: LayerStatistics) -> Float64:
+    zz = np.diag(s.explained_zz + s.rest_zz)
+    return _towards_one(np.diag(zz), np.diag(s.explained_yz + s.rest_yz).copy())
+
+
+def _towards_one(matrix: Float64, wanted: Float64) -> Float64:
+    """Solve for a gain; where nothing decides, it is 1."""
+    ridge = 1e-6 * max(float(np.trace(matrix)) / len(matrix), 0.0) + np.finfo(np.float64).tiny
+    regular = matrix + ridge * np.eye(len(matrix))
+    return np.ones(len(matrix)) + np.linalg.solve(regular, wanted - matrix.sum(axis=1))
+
+
+def _surrogate(s: LayerStatistics, metric: Metric, point: _Point) -> Surrogate:
+    b = metric.inverse_half @ point.vectors
+    a = point.vectors.T @ metric.half @ (s.map_y - s.map_z * point.gain).T
+    offset = s.mean_y - point.gain * s.mean_z
+    if len(s.mean_x):
+        offset = offset - b @ (a @ s.mean_x)
+    size = np.abs(a).max(axis=1, initial=_TINY, keepdims=True)
+    return Surrogate(
+        gain=point.gain.astype(np.float32),
+        offset=offset.astype(np.float32),
+        a=(a / size).astype(np.float32),
+        b=(b * size[:, 0]).astype(np.float32),
+    )

@@ -1,0 +1,126 @@
+"""How many references fit a budget of bytes, and in which form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from calib.errors import CalibError, SampleError
+from calib.graph.linear import LinearLayer
+from calib.stored_references import stored_bytes_per_position
+
+POSITIONS = 16
+"""Sampled positions a layer and sample; more were no better on real networks."""
+
+FEWEST_STORED_POSITIONS = 2
+FEWEST_SAMPLES = 8
+FORMS = ("auto", "stored", "recomputed")
+
+
+@dataclass(frozen=True)
+class ReferencePlan:
+    """What is kept: the form, the samples and the positions."""
+
+    form: str
+    held_back: int
+    references: int
+    positions: int
+    bytes: int
+
+    @property
+    def samples(self) -> int:
+        """All samples that are kept."""
+        return self.held_back + self.references
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Bytes that the plan reckons with."""
+
+    layers: Sequence[LinearLayer]
+    sample_bytes: int
+    answer_bytes: int
+    float_weights_kept: bool
+    """Whether the bundle keeps float weights anyway (scheme `float`)."""
+
+    def recomputed(self, samples: int) -> int:
+        """Float16 weights and the samples themselves."""
+        weights = sum(2 * layer.weight.size for layer in self.layers)
+        return (0 if self.float_weights_kept else weights) + samples * self.sample_bytes
+
+    def stored(self, held_back: int, references: int, positions: int) -> int:
+        """Samples, answers, positions, and codes of rows, outputs and gradients."""
+        samples = held_back + references
+        fit, outputs, places = 0, 0, 0
+        for layer in self.layers:
+            p = min(positions, layer.positions)
+            fit += p * stored_bytes_per_position([layer]) + 4
+            outputs += p * 2 * layer.outputs
+            places += p * 2
+        per_sample = self.sample_bytes + self.answer_bytes + places
+        return samples * per_sample + references * fit + held_back * outputs
+
+
+def split_samples(available: int, held_back: int, references: int) -> tuple[int, int]:
+    """Held-back and reference samples: as asked, or a quarter and three quarters of what is there.
+
+    Raises:
+        SampleError: fewer than eight samples.
+    """
+    if available < FEWEST_SAMPLES:
+        raise SampleError(
+            f"{available} samples are too few: at least {FEWEST_SAMPLES} are needed, and "
+            f"{held_back + references} are asked for"
+        )
+    if available >= held_back + references:
+        return held_back, references
+    quarter = max(available // 4, 1)
+    return quarter, available - quarter
+
+
+def plan_references(
+    costs: Costs, form: str, budget_bytes: int, held_back: int, references: int
+) -> ReferencePlan:
+    """Choose form, samples and positions within the budget.
+
+    `auto` takes the form that needs fewer bytes for the same samples and positions.
+
+    Raises:
+        CalibError: not even eight samples fit, or the form is unknown.
+    """
+    if form not in FORMS:
+        raise CalibError(f"references are kept as one of {', '.join(FORMS)}, not {form!r}")
+    if form == "auto":
+        total = held_back + references
+        cheaper = costs.recomputed(total) <= costs.stored(held_back, references, POSITIONS)
+        form = "recomputed" if cheaper else "stored"
+    find = _recomputed if form == "recomputed" else _stored
+    for samples in range(held_back + references, FEWEST_SAMPLES - 1, -1):
+        share = max(round(samples * held_back / (held_back + references)), 1)
+        plan = find(costs, budget_bytes, share, samples - share)
+        if plan is not None:
+            return plan
+    smallest = min(costs.recomputed(FEWEST_SAMPLES), costs.stored(2, 6, FEWEST_STORED_POSITIONS))
+    raise CalibError(
+        f"{form} references of {FEWEST_SAMPLES} samples do not fit {budget_bytes // 1024} KiB; "
+        f"the cheapest form takes {-(-smallest // 1024)} KiB: raise --budget-kib"
+    )
+
+
+def _recomputed(
+    costs: Costs, budget_bytes: int, held_back: int, references: int
+) -> ReferencePlan | None:
+    size = costs.recomputed(held_back + references)
+    if size > budget_bytes:
+        return None
+    return ReferencePlan("recomputed", held_back, references, POSITIONS, size)
+
+
+def _stored(
+    costs: Costs, budget_bytes: int, held_back: int, references: int
+) -> ReferencePlan | None:
+    for positions in range(POSITIONS, FEWEST_STORED_POSITIONS - 1, -1):
+        size = costs.stored(held_back, references, positions)
+        if size <= budget_bytes:
+            return ReferencePlan("stored", held_back, references, positions, size)
+    return None

@@ -1,0 +1,184 @@
+"""References: what the float network answers for each reference sample.
+
+For every layer and sample a few positions are looked at: the layer's clean input rows, its clean
+outputs there, and the gradient of the sample's margin. They are *recomputed* by the NumPy network
+(here), or were *stored* when the bundle was made (`calib.stored_references`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calib.decision import Decision
+from calib.graph.executor import gradients, run
+from calib.graph.linear import LinearLayer
+from calib.graph.model import Graph
+
+Float32 = NDArray[np.float32]
+Indices = NDArray[np.integer]
+BLOCK_SAMPLES = 8
+
+
+@dataclass(frozen=True)
+class LayerReference:
+    """One layer's clean rows, outputs and margin gradients at sampled positions."""
+
+    rows: Float32
+    """[n, p, groups, d]"""
+
+    outputs: Float32
+    """[n, p, m]"""
+
+    gradients: Float32 | None
+    """[n, p, m]: of the margin with respect to the output."""
+
+
+@dataclass(frozen=True)
+class ReferenceBlock:
+    """References of a few samples."""
+
+    indices: Indices
+    inputs: Float32
+    answers: Float32
+    """What the float network answers: logits where there are classes."""
+
+    positions: Mapping[str, Indices]
+    """By layer: the sampled positions, [n, p]."""
+
+    layers: Mapping[str, LayerReference]
+
+
+class References(Protocol):
+    """Reference samples: the first `held_back` never take part in a fit."""
+
+    count: int
+    held_back: int
+
+    def block(self, indices: Indices, *, with_gradients: bool = False) -> ReferenceBlock:
+        """The references of a few samples."""
+        ...
+
+
+def held_back_indices(references: References) -> Indices:
+    """The samples that judge."""
+    return np.arange(references.held_back)
+
+
+def fit_indices(references: References) -> Indices:
+    """The samples that may be chosen for a fit."""
+    return np.arange(references.held_back, references.count)
+
+
+def in_blocks(
+    references: References, indices: Indices, *, with_gradients: bool = False
+) -> Iterator[ReferenceBlock]:
+    """The references of many samples, a few at a time."""
+    for start in range(0, len(indices), BLOCK_SAMPLES):
+        some = indices[start : start + BLOCK_SAMPLES]
+        yield references.block(some, with_gradients=with_gradients)
+
+
+def draw_positions(
+    layers: Sequence[LinearLayer], samples: int, per_sample: int, generator: np.random.Generator
+) -> dict[str, NDArray[np.uint16]]:
+    """For each layer, which positions of each sample are looked at: [samples, p], no repeats."""
+    drawn = {}
+    for layer in layers:
+        count = min(per_sample, layer.positions)
+        order = generator.random((samples, layer.positions)).argsort(axis=1)[:, :count]
+        kind = np.uint16 if layer.positions <= 2**16 else np.uint32
+        drawn[layer.name] = np.sort(order, axis=1).astype(kind)
+    return drawn
+
+
+@dataclass(frozen=True)
+class RecomputedReferences:
+    """References that the board computes itself, from float weights and the samples."""
+
+    graph: Graph
+    """The float network up to its logits."""
+
+    layers: Sequence[LinearLayer]
+    decision: Decision
+    samples: SampleCodes
+    held_back: int
+    positions: Mapping[str, Indices]
+
+    @property
+    def count(self) -> int:
+        """All samples, held-back ones included."""
+        return len(self.samples.codes)
+
+    def block(self, indices: Indices, *, with_gradients: bool = False) -> ReferenceBlock:
+        """The references of a few samples: one run of the float network, and one back."""
+        inputs = self.samples.decoded(indices)
+        names = [name for layer in self.layers for name in (layer.input, layer.output)]
+        values = run(self.graph, inputs, keep=None if with_gradients else names)
+        answers = values[self.graph.output]
+        pulled: Mapping[str, Float32] = {}
+        if with_gradients:
+            outputs = [layer.output for layer in self.layers]
+            pulled = gradients(self.graph, values, self.decision.seeds(answers), outputs)
+        positions = {name: at[indices] for name, at in self.positions.items()}
+        layers = {
+            layer.name: _look(layer, values, pulled, positions[layer.name])
+            for layer in self.layers
+        }
+        return ReferenceBlock(indices, inputs, answers, positions, layers)
+
+
+def _look(
+    layer: LinearLayer,
+    values: Mapping[str, Float32],
+    pulled: Mapping[str, Float32],
+    positions: Indices,
+) -> LayerReference:
+    gradient = pulled.get(layer.output)
+    return LayerReference(
+        rows=layer.rows_at(values[layer.input], positions),
+        outputs=layer.output_at(values[layer.output], positions),
+        gradients=None if gradient is None else layer.output_at(gradient, positions),
+    )
+
+
+@dataclass(frozen=True)
+class SampleCodes:
+    """Samples as they are kept: uint8 where that is exact, else float16 with a scale."""
+
+    codes: NDArray[np.generic]
+    scale: float = 1.0
+    offset: float = 0.0
+
+    def decoded(self, indices: Indices) -> Float32:
+        """The samples as float32."""
+        values = self.codes[indices].astype(np.float32)
+        return values * np.float32(self.scale) + np.float32(self.offset)
+
+    @property
+    def bytes_per_sample(self) -> int:
+        """What one sample takes."""
+        return int(self.codes.nbytes // max(len(self.codes), 1))
+
+
+def encode_samples(samples: Float32) -> SampleCodes:
+    """Keep samples in the fewest bytes that lose nothing that matters.
+
+    Values on a regular grid of at most 256 steps (images, dequantised features) become uint8;
+    others float16, scaled by the largest.
+    """
+    levels = np.unique(samples)
+    low, span = float(levels[0]), float(levels[-1] - levels[0])
+    steps = np.diff(levels)
+    step = float(steps.min()) if len(steps) else 1.0
+    if span / step <= 255.5:
+        step = span / max(round(span / step), 1) if span else 1.0
+        codes = np.rint((samples - low) / step)
+        if np.abs(codes * step + low - samples).max() <= 1e-3 * step:
+            return SampleCodes(codes.astype(np.uint8), step, low)
+    scale = float(np.abs(levels).max())
+    return SampleCodes((samples / scale).astype(np.float16), scale)

@@ -1,0 +1,38 @@
+"""Packing of 4-bit codes, two to a byte, and of floats into scaled integers."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calib.errors import CalibError
+
+
+def pack_nibbles(codes: NDArray[np.int8]) -> NDArray[np.uint8]:
+    """Codes of any shape, -8…7 or 0…15, to ceil(n/2) bytes; the first code is the low nibble."""
+    flat = codes.reshape(-1).astype(np.uint8) & 0x0F
+    if flat.size % 2:
+        flat = np.append(flat, np.uint8(0))
+    return flat[0::2] | (flat[1::2] << 4)
+
+
+def unpack_nibbles(
+    packed: NDArray[np.uint8], shape: tuple[int, ...], *, signed: bool
+) -> NDArray[np.int8]:
+    """The inverse of `pack_nibbles`.
+
+    Raises:
+        CalibError: the number of bytes does not fit the shape.
+    """
+    count = int(np.prod(shape, dtype=np.int64))
+    if packed.size != (count + 1) // 2:
+        raise CalibError(
+            f"{packed.size} bytes of 4-bit codes do not fit shape {list(shape)}, which takes "
+            f"{(count + 1) // 2}; the file is damaged: make or copy it again"
+        )
+    flat = np.empty(2 * packed.size, np.int8)
+    flat[0::2] = packed & 0x0F
+    flat[1::2] = packed >> 4
+    if signed:
+        flat = np.where(flat > 7, flat - 16, flat).astype(np.int8)
+    return flat[:count].reshape(shape)
