@@ -6,11 +6,12 @@ import difflib
 import math
 import re
 
+from device_models.bitplane import BitPlaneSram
 from device_models.errors import DeviceModelError
 from device_models.product import Ideal, Mismatch
 from device_models.registry import DeviceModel
 
-_FIXED: dict[str, DeviceModel] = {"ideal": Ideal()}
+_FIXED: dict[str, DeviceModel] = {"ideal": Ideal(), "sram-bitplane": BitPlaneSram()}
 _MISMATCH = re.compile(r"mismatch-(\d{1,4}(?:\.\d{1,6})?)")
 
 
