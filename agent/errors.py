@@ -1,0 +1,64 @@
+"""Errors of everything a user starts.
+
+    AgentError                      base; one clear sentence, and the exit code it leads to (1)
+    ├── InputError                  a data file, TOML file or value from the user is unusable
+    ├── BundleError                 a bundle is damaged, foreign, or of another format
+    ├── RuntimeUnavailableError     a runtime is not installed, or cannot do what is asked
+    └── StoreError                  the store cannot be read or written
+        ├── NoBundleError           no bundle is installed there
+        ├── StoreVersionError       the store was written in another format
+        ├── NotAStoreError          the directory belongs to something else
+        ├── NothingToRollBackError  the wanted factors are not there
+        └── StoreLockedError        another process works on the store (exit code 4)
+
+Every message says what is wrong, where, both values, and what to do. A calibration that does not
+help is no error but a result, with exit code 3.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class AgentError(Exception):
+    """Base of all errors raised by `agent`."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class InputError(AgentError):
+    """A data file, TOML file or value given by the user cannot be used."""
+
+
+class BundleError(AgentError):
+    """A bundle is damaged, foreign, or of another format."""
+
+
+class RuntimeUnavailableError(AgentError):
+    """A runtime is not installed, or cannot do what is asked of it."""
+
+
+class StoreError(AgentError):
+    """The store, or another file of ours, cannot be read or written."""
+
+
+class NoBundleError(StoreError):
+    """No bundle is installed in the store."""
+
+
+class StoreVersionError(StoreError):
+    """The store was written in a format that this version does not know."""
+
+
+class NotAStoreError(StoreError):
+    """The directory holds something else than a store."""
+
+
+class NothingToRollBackError(StoreError):
+    """The factors to go back to are not in the store."""
+
+
+class StoreLockedError(StoreError):
+    """Another process holds the store."""
+
+    exit_code: ClassVar[int] = 4

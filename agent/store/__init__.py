@@ -1,0 +1,1 @@
+"""What lasts on the board: bundle, factors, buffer and history, safe from power cuts."""

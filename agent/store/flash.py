@@ -1,0 +1,45 @@
+"""Where factor slots live: a memory that is erased to ones and programmed to zeros."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Flash(Protocol):
+    """Two or more slots of equal size, as littlefs sees a block device: four methods.
+
+    Programming turns ones into zeros and never back; only `erase` makes ones (0xFF). What is
+    programmed may be lost or torn until `sync` returns.
+    """
+
+    @property
+    def slot_bytes(self) -> int:
+        """The size of a slot."""
+
+    def read(self, slot: int, offset: int, length: int) -> bytes:
+        """Exactly `length` bytes; what has never been programmed reads as 0xFF.
+
+        Raises:
+            StoreError: the memory cannot be read.
+        """
+
+    def program(self, slot: int, offset: int, data: bytes) -> None:
+        """Clear bits. What lies there is erased, or differs from `data` in ones only.
+
+        Raises:
+            StoreError: the memory cannot be written.
+        """
+
+    def erase(self, slot: int, length: int) -> None:
+        """Make at least the first `length` bytes 0xFF.
+
+        Raises:
+            StoreError: the memory cannot be written.
+        """
+
+    def sync(self) -> None:
+        """Return when all that has been programmed and erased is durable.
+
+        Raises:
+            StoreError: the memory cannot be written.
+        """
