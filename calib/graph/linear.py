@@ -12,11 +12,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from calib.graph.executor import run
 from calib.graph.model import Array, Graph, Node
+from calib.graph.operations.access import integer, number
+from calib.graph.operations.geometry import window_of
 from calib.graph.window import Window, windows
 
 
@@ -66,11 +69,11 @@ class LinearLayer:
         """Of one sample."""
         return self.positions * int(self.weight.size)
 
-    def rows(self, x: Array) -> Array:
-        """Every row of samples x: [n, positions, groups, d]."""
+    def rows(self, x: Array, fill: float = 0) -> Array:
+        """Every row of samples x: [n, positions, groups, d]; padding reads `fill`."""
         if self.window is None:
             return x.reshape(-1, self.positions, 1, self.inputs)
-        columns = np.moveaxis(windows(x, self.window), 1, -1)
+        columns = np.moveaxis(windows(x, self.window, fill), 1, -1)
         return self._grouped(columns, len(x), self.positions)
 
     def rows_at(self, x: Array, positions: Array) -> Array:
@@ -110,9 +113,11 @@ def multiply(rows: Array, weight: Array) -> Array:
     """Rows [..., groups, d] times weight [groups, d, m]: [..., groups·m]."""
     lead = rows.shape[:-2]
     if weight.shape[0] == 1:
-        return (rows.reshape(-1, rows.shape[-1]) @ weight[0]).reshape(*lead, -1)
+        product: Array = rows.reshape(-1, rows.shape[-1]) @ weight[0]
+        return product.reshape(*lead, weight.shape[2])
     flat = rows.reshape(-1, *rows.shape[-2:]).swapaxes(0, 1)
-    return np.matmul(flat, weight).swapaxes(0, 1).reshape(*lead, -1)
+    products: Array = np.matmul(flat, weight)
+    return products.swapaxes(0, 1).reshape(*lead, weight.shape[0] * weight.shape[2])
 
 
 def shapes(graph: Graph) -> dict[str, tuple[int, ...]]:
@@ -136,7 +141,9 @@ def _layer_of(graph: Graph, node: Node, known: dict[str, tuple[int, ...]]) -> Li
     if constants[0] is None or (len(constants) > 1 and node.inputs[2] and constants[1] is None):
         return None
     if node.op == "Conv":
-        weight, window = _conv_weight(node, constants[0]), conv_window(node, constants[0])
+        weight = _conv_weight(node, constants[0])
+        spatial = known[node.inputs[0]][2:]
+        window: Window | None = conv_window(node, constants[0], spatial)
     else:
         matrix, window = _matrix_weight(node, constants[0]), None
         if matrix is None:
@@ -149,31 +156,20 @@ def _layer_of(graph: Graph, node: Node, known: dict[str, tuple[int, ...]]) -> Li
         input=node.inputs[0],
         output=node.outputs[0],
         weight=weight,
-        bias=_bias(node, constants[1] if len(constants) > 1 else None, outputs),
+        bias=_bias(node, constants[1] if len(constants) > 1 else None, outputs, weight.dtype),
         window=window,
         input_shape=known[node.inputs[0]][1:],
         output_shape=known[node.outputs[0]][1:],
     )
 
 
-def conv_window(node: Node, weight: Array) -> Window:
-    """The window of a Conv node whose pads are explicit (importers resolve `auto_pad`)."""
-    axes = weight.ndim - 2
-    get = node.attributes.get
-    return Window(
-        kernel=tuple(weight.shape[2:]),
-        strides=_ints(get("strides"), (1,) * axes),
-        pads=_ints(get("pads"), (0,) * 2 * axes),
-        dilations=_ints(get("dilations"), (1,) * axes),
-    )
-
-
-def _ints(value: object, default: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(int(v) for v in value) if isinstance(value, tuple) else default
+def conv_window(node: Node, weight: Array, spatial: tuple[int, ...]) -> Window:
+    """The window of a Conv node on an input of spatial size `spatial`."""
+    return window_of(node.attributes, tuple(weight.shape[2:]), spatial)
 
 
 def _conv_weight(node: Node, weight: Array) -> Array:
-    groups = int(node.attributes.get("group", 1))  # type: ignore[arg-type]  # ONNX: an int
+    groups = integer(node.attributes, "group", 1)
     split = weight.reshape(groups, -1, *weight.shape[1:])
     taps_first = np.moveaxis(np.moveaxis(split, 1, -1), 1, -2)
     return np.ascontiguousarray(taps_first.reshape(groups, -1, split.shape[1]))
@@ -182,15 +178,14 @@ def _conv_weight(node: Node, weight: Array) -> Array:
 def _matrix_weight(node: Node, weight: Array) -> Array | None:
     if node.op == "MatMul":
         return np.ascontiguousarray(weight[None]) if weight.ndim == 2 else None
-    get = node.attributes.get
-    if get("transA", 0):
+    if integer(node.attributes, "transA", 0):
         return None
-    matrix = weight.T if get("transB", 0) else weight
-    return np.ascontiguousarray(matrix[None] * np.float32(get("alpha", 1.0)))  # type: ignore[arg-type]  # a float
+    matrix = weight.T if integer(node.attributes, "transB", 0) else weight
+    return np.ascontiguousarray(matrix[None] * number(node.attributes, "alpha", 1.0))
 
 
-def _bias(node: Node, bias: Array | None, outputs: int) -> Array:
+def _bias(node: Node, bias: Array | None, outputs: int, dtype: np.dtype[Any]) -> Array:
     if bias is None:
-        return np.zeros(outputs, np.float32)
-    scale = np.float32(node.attributes.get("beta", 1.0))  # type: ignore[arg-type]  # a float
-    return np.broadcast_to(bias.reshape(-1), (outputs,)) * scale
+        return np.zeros(outputs, dtype)
+    scaled: Array = bias.reshape(-1) * number(node.attributes, "beta", 1.0)
+    return np.broadcast_to(scaled, (outputs,))

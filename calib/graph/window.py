@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -85,7 +86,7 @@ def windows(x: Array, window: Window, fill: float = 0.0) -> Array:
 
 def fold(columns: Array, window: Window, spatial: tuple[int, ...]) -> Array:
     """The transpose of `windows`: sums [n, c, *output, *kernel] back into [n, c, *spatial]."""
-    return fold_taps((columns[(..., *tap)] for tap in taps(window)), window, spatial)
+    return fold_taps((columns[_tail(*tap)] for tap in taps(window)), window, spatial)
 
 
 def fold_taps(parts: Iterable[Array], window: Window, spatial: tuple[int, ...]) -> Array:
@@ -97,7 +98,7 @@ def fold_taps(parts: Iterable[Array], window: Window, spatial: tuple[int, ...]) 
         if room is None:
             last = np.zeros((part.shape[0], *padded, part.shape[1]), dtype=part.dtype)
             room = np.moveaxis(last, -1, 1)
-        view = room[(..., *_tap_slices(window, tap, part.shape[2:]))]
+        view = room[_tail(*_tap_slices(window, tap, part.shape[2:]))]
         np.add(view, part, out=view)
     if room is None:
         raise GraphError(f"a window of kernel {list(window.kernel)} has no tap")
@@ -107,6 +108,11 @@ def fold_taps(parts: Iterable[Array], window: Window, spatial: tuple[int, ...]) 
 def taps(window: Window) -> Iterator[tuple[int, ...]]:
     """The kernel's taps in order, each by its index along every axis."""
     return itertools.product(*map(range, window.kernel))
+
+
+def _tail(*index: int | slice) -> tuple[Any, ...]:
+    """An index of the last axes."""
+    return (..., *index)
 
 
 def _tap_slices(window: Window, tap: tuple[int, ...], output: tuple[int, ...]) -> tuple[slice, ...]:
@@ -124,4 +130,4 @@ def tap_views(
     output = window.output_shape(x.shape[2:])
     padded = pad(x, window, fill)
     for tap in taps(window):
-        yield tap, padded[(..., *_tap_slices(window, tap, output))]
+        yield tap, padded[_tail(*_tap_slices(window, tap, output))]

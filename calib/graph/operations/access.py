@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -63,6 +63,11 @@ def axes_input(inputs: Inputs, index: int, rank: int) -> tuple[int, ...] | None:
     """The axes that an input names, counted from the front; None where it is left out."""
     axes = optional(inputs, index)
     return None if axes is None else tuple(front_axis(axis, rank) for axis in whole(axes))
+
+
+def along(axis: int, index: Array) -> tuple[Any, ...]:
+    """An index that takes one axis by an array, and all of the axes before it."""
+    return (*(slice(None),) * axis, index)
 
 
 def front_axis(axis: int, rank: int) -> int:

@@ -42,11 +42,14 @@ def _leaky_relu_slope(x: Array, _y: Array, attributes: Attributes) -> Array:
 
 def _sigmoid(x: Array, _: Attributes) -> Array:
     small = np.exp(-np.abs(x))  # at most one: cannot overflow
-    return np.where(x < 0, small, 1) / (1 + small)
+    top: Array = np.where(x < 0, small, 1)
+    top /= 1 + small
+    return top
 
 
 def _sigmoid_slope(_x: Array, y: Array, _: Attributes) -> Array:
-    return y * (1 - y)
+    slope: Array = y * (1 - y)
+    return slope
 
 
 def _hard_sigmoid(x: Array, attributes: Attributes) -> Array:
@@ -81,29 +84,39 @@ def _erf(x: Array, _: Attributes) -> Array:
 
 def _erf_slope(x: Array, _y: Array, _: Attributes) -> Array:
     inner = np.clip(x, -30, 30)  # the slope is zero beyond, and the square cannot overflow
-    return np.exp(-inner * inner) * _TWO_OVER_SQRT_PI
+    slope: Array = np.exp(-inner * inner) * _TWO_OVER_SQRT_PI
+    return slope
 
 
 def _gelu(x: Array, attributes: Attributes) -> Array:
     """Hendrycks and Gimpel, "Gaussian error linear units", arXiv:1606.08415, section 2."""
+    curve = _gelu_curve(x, attributes)
+    y: Array = x * 0.5 * (1 + curve)
+    return y
+
+
+def _gelu_curve(x: Array, attributes: Attributes) -> Array:
     if text(attributes, "approximate", "none") == "tanh":
-        return x * 0.5 * (1 + np.tanh(_gelu_inner(x)))
-    return x * 0.5 * (1 + erf(x * math.sqrt(0.5)))
+        return np.tanh(_gelu_inner(x))
+    return erf(x * math.sqrt(0.5))
 
 
 def _gelu_inner(x: Array) -> Array:
     inner = np.clip(x, -_SATURATED, _SATURATED)
-    return inner * (1 + 0.044715 * inner * inner) * math.sqrt(2 / math.pi)
+    y: Array = inner * (1 + 0.044715 * inner * inner) * math.sqrt(2 / math.pi)
+    return y
 
 
 def _gelu_slope(x: Array, _y: Array, attributes: Attributes) -> Array:
     inner = np.clip(x, -_SATURATED, _SATURATED)
+    curve = _gelu_curve(x, attributes)
     if text(attributes, "approximate", "none") == "tanh":
-        curve = np.tanh(_gelu_inner(x))
         steepness = (1 + 3 * 0.044715 * inner * inner) * math.sqrt(2 / math.pi)
-        return 0.5 * (1 + curve) + 0.5 * inner * (1 - curve * curve) * steepness
-    density = np.exp(-0.5 * inner * inner) / math.sqrt(2 * math.pi)
-    return 0.5 * (1 + erf(x * math.sqrt(0.5))) + inner * density
+        rise = (1 - curve * curve) * steepness
+    else:
+        rise = np.exp(-0.5 * inner * inner) * math.sqrt(2 / math.pi)
+    slope: Array = 0.5 * (1 + curve + inner * rise)
+    return slope
 
 
 def _elu(x: Array, attributes: Attributes) -> Array:

@@ -33,7 +33,9 @@ def _divide(a: Array, b: Array) -> Array:
     if np.issubdtype(np.result_type(a, b), np.inexact):
         return np.divide(a, b)
     quotient = np.floor_divide(a, b)  # ONNX rounds towards zero, NumPy down
-    return quotient + ((quotient < 0) & (quotient * b != a)).astype(quotient.dtype)
+    negative = (quotient < 0) & (quotient * b != a)
+    truncated: Array = np.add(quotient, negative, dtype=quotient.dtype)
+    return truncated
 
 
 def _divide_gradients(a: Array, b: Array, gradient: Array) -> tuple[Array, Array]:

@@ -45,7 +45,8 @@ def _pullback(tape: Tape) -> tuple[Array | None, ...]:
     back = _back_depthwise if _is_depthwise(weight, groups) else _back
     for part in _blocks(gradient, weight, groups):
         block = _channels_last(x[part], window)
-        by_x[part] = back(block, weight, window, groups, gradient[part], by_weight)
+        by_x[part], by_block = back(block, weight, window, groups, gradient[part])
+        by_weight += by_block
     by_bias = gradient.reshape(-1, weight.shape[0]).sum(axis=0) if len(tape.inputs) > 2 else None
     return by_x, by_weight, by_bias
 
@@ -87,10 +88,11 @@ def _multiply(x: Array, weight: Array, window: Window, groups: int, y: Array) ->
         np.matmul(rows, _matrix(weight[outputs]), out=flat[:, outputs])
 
 
-def _back(  # noqa: PLR0913  # shares the signature of its forward, with one sum more
-    x: Array, weight: Array, window: Window, groups: int, gradient: Array, by_weight: Array
-) -> Array:
-    """Adds to by_weight; returns the gradient with respect to x."""
+def _back(
+    x: Array, weight: Array, window: Window, groups: int, gradient: Array
+) -> tuple[Array, Array]:
+    """The gradients with respect to x and weight."""
+    by_weight = np.empty_like(weight)
     flat = gradient.reshape(-1, gradient.shape[-1])
     parts = []
     for channels, outputs in _group_slices(weight, groups):
@@ -98,11 +100,11 @@ def _back(  # noqa: PLR0913  # shares the signature of its forward, with one sum
         rows = _rows(x[:, channels], window)
         by_matrix = (rows.T @ flat[:, outputs]).T
         taps_last = np.moveaxis(by_matrix.reshape(-1, *window.kernel, count), -1, 1)
-        by_weight[outputs] += taps_last
+        by_weight[outputs] = taps_last
         columns = flat[:, outputs] @ _matrix(weight[outputs]).T
         folded = columns.reshape(*gradient.shape[:-1], *window.kernel, count)
         parts.append(fold(np.moveaxis(folded, -1, 1), window, x.shape[2:]))
-    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+    return (parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)), by_weight
 
 
 def _group_slices(weight: Array, groups: int) -> Iterator[tuple[slice, slice]]:
@@ -135,26 +137,27 @@ def _multiply_depthwise(x: Array, weight: Array, window: Window, groups: int, y:
             sums += product
 
 
-def _back_depthwise(  # noqa: PLR0913  # shares the signature of its forward, with one sum more
-    x: Array, weight: Array, window: Window, groups: int, gradient: Array, by_weight: Array
-) -> Array:
-    """Adds to by_weight; returns the gradient with respect to x."""
+def _back_depthwise(
+    x: Array, weight: Array, window: Window, groups: int, gradient: Array
+) -> tuple[Array, Array]:
+    """The gradients with respect to x and weight."""
     split = gradient.reshape(*gradient.shape[:-1], groups, -1)
-    by_taps = by_weight.reshape(groups, -1, *window.kernel)
-    for tap, view in tap_views(x, window):
-        seen = np.moveaxis(view, 1, -1)
-        by_taps[(..., *tap)] += np.einsum("...c,...cm->cm", seen, split)
+    by_taps = [
+        np.einsum("...c,...cm->cm", np.moveaxis(view, 1, -1), split).reshape(-1)
+        for _, view in tap_views(x, window)
+    ]
     parts = (
         np.moveaxis((split * _tap_factor(weight, tap, groups, split.shape)).sum(axis=-1), -1, 1)
         for tap in taps(window)
     )
-    return fold_taps(parts, window, x.shape[2:])
+    by_x = fold_taps(parts, window, x.shape[2:])
+    return by_x, np.stack(by_taps, axis=1).reshape(weight.shape)
 
 
 def _tap_factor(weight: Array, tap: tuple[int, ...], groups: int, shape: tuple[int, ...]) -> Array:
     """One tap's weights, repeated along the last spatial axis: NumPy then runs longer loops."""
-    factor: Array = weight[(slice(None), 0, *tap)].reshape(groups, -1)
-    return np.repeat(factor[None], shape[-3], axis=0)
+    factor: Array = np.moveaxis(weight, 0, -1)[0][tap].reshape(1, groups, -1)
+    return np.repeat(factor, shape[-3], axis=0)
 
 
 register("Conv", _forward, _pullback)

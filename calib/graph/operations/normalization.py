@@ -87,7 +87,8 @@ def _layer_pullback(tape: Tape) -> tuple[Array | None, ...]:
 def _by_statistics(tape: Tape, unit: Array, inverse: Array, axes: tuple[int, ...]) -> Array:
     """What the outputs mean and inverse deviation add to the gradient, where they are read."""
     count = math.prod(unit.shape[axis] for axis in axes)
-    _, by_mean, by_inverse, *_ = (*tape.gradients, None, None)
+    by_mean = optional(tape.gradients, 1)
+    by_inverse = optional(tape.gradients, 2)
     total: Array = np.zeros((), unit.dtype)
     if by_mean is not None:
         total = total + np.divide(by_mean, count)

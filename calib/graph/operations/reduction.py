@@ -67,11 +67,13 @@ def _mean_spread(x: Array, _y: Array, gradient: Array, axes: tuple[int, ...]) ->
 
 
 def _max(x: Array, axes: tuple[int, ...]) -> Array:
-    return np.max(x, axis=axes, keepdims=True, initial=_bound(x, largest=False))
+    largest: Array = np.max(x, axis=axes, keepdims=True, initial=_bound(x, largest=False))
+    return largest
 
 
 def _min(x: Array, axes: tuple[int, ...]) -> Array:
-    return np.min(x, axis=axes, keepdims=True, initial=_bound(x, largest=True))
+    smallest: Array = np.min(x, axis=axes, keepdims=True, initial=_bound(x, largest=True))
+    return smallest
 
 
 def _bound(x: Array, *, largest: bool) -> float:
@@ -86,7 +88,9 @@ def _bound(x: Array, *, largest: bool) -> float:
 
 def _extreme_spread(x: Array, y: Array, gradient: Array, axes: tuple[int, ...]) -> Array:
     chosen = x == y  # equal extremes share the gradient
-    return chosen * (gradient / chosen.sum(axis=axes, keepdims=True))
+    share: Array = gradient / chosen.sum(axis=axes, keepdims=True)
+    spread: Array = np.multiply(chosen, share)
+    return spread
 
 
 register("ReduceSum", *_reduction(_sum, _sum_spread))

@@ -10,6 +10,7 @@ import numpy as np
 from calib.errors import UnsupportedError
 from calib.graph.model import Array
 from calib.graph.operations.access import (
+    along,
     axes_input,
     front_axis,
     given,
@@ -78,13 +79,18 @@ def _slice_pullback(tape: Tape) -> tuple[Array | None, ...]:
 def _slices(inputs: Inputs) -> tuple[slice, ...]:
     rank = given(inputs, 0).ndim
     starts, ends = whole(given(inputs, 1)), whole(given(inputs, 2))
-    axes = axes_input(inputs, 3, rank) or tuple(range(len(starts)))
+    axes = _named_axes(inputs, tuple(range(len(starts))))
     named = optional(inputs, 4)
     steps = (1,) * len(starts) if named is None else whole(named)
     slices = [slice(None)] * rank
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
         slices[axis] = slice(start, end, step)
     return tuple(slices)
+
+
+def _named_axes(inputs: Inputs, default: tuple[int, ...]) -> tuple[int, ...]:
+    axes = axes_input(inputs, 3, given(inputs, 0).ndim)
+    return default if axes is None else axes
 
 
 def _gather(inputs: Inputs, attributes: Attributes) -> tuple[Array, ...]:
@@ -95,7 +101,7 @@ def _gather_pullback(tape: Tape) -> tuple[Array | None, ...]:
     x, indices = given(tape.inputs, 0), given(tape.inputs, 1)
     axis = front_axis(integer(tape.attributes, "axis", 0), x.ndim)
     room = np.zeros_like(x)
-    np.add.at(room, (*(slice(None),) * axis, indices), incoming(tape))
+    np.add.at(room, along(axis, indices), incoming(tape))
     return (room, None)
 
 
@@ -129,7 +135,7 @@ def _pad_pullback(tape: Tape) -> tuple[Array | None, ...]:
         if pads[axis] != (0, 0):
             shape = (*gradient.shape[:axis], x.shape[axis], *gradient.shape[axis + 1 :])
             room = np.zeros_like(gradient, shape=shape)
-            np.add.at(room, (*(slice(None),) * axis, indices), gradient)
+            np.add.at(room, along(axis, indices), gradient)
             gradient = room
     return (gradient,)
 
@@ -138,7 +144,7 @@ def _pads(inputs: Inputs) -> list[tuple[int, int]]:
     """Begin and end of each axis; negative ones cut."""
     rank = given(inputs, 0).ndim
     pads = whole(given(inputs, 1))
-    axes = axes_input(inputs, 3, rank) or tuple(range(rank))
+    axes = _named_axes(inputs, tuple(range(rank)))
     found = [(0, 0)] * rank
     for i, axis in enumerate(axes):
         found[axis] = (pads[i], pads[len(axes) + i])
