@@ -18,6 +18,10 @@ ROOT = Path(__file__).parent
 # compares this list with the folders on disk.
 PACKAGES = [
     "agent",
+    "agent.cli",
+    "agent.doctor",
+    "agent.runtimes",
+    "agent.store",
     "calib",
     "calib.graph",
     "calib.graph.operations",

@@ -1,3 +1,3 @@
-"""The agent: everything a user starts. `loop.py` is the file to read first."""
+"""Everything a user starts: the closed loop, its runtimes and store, and the command line."""
 
 __version__ = "0.1.0"

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+import agent
+
 ROOT = Path(__file__).resolve().parents[1]
 OURS = ("agent", "calib", "device_models")
 
@@ -249,8 +251,6 @@ def test_the_project_speaks_of_itself_alone() -> None:
 
 
 def test_the_version_stands_in_one_place() -> None:
-    import agent
-
     said = subprocess.run(
         [sys.executable, "setup.py", "--version"],
         cwd=ROOT,

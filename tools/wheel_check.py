@@ -28,7 +28,7 @@ def check_names() -> None:
 
 def check_place() -> None:
     """The packages come from the environment, not from a checkout."""
-    import agent  # not before the names are known to be ours
+    import agent  # noqa: PLC0415  # not before the names are known to be ours
 
     if not Path(agent.__file__ or "").is_relative_to(sys.prefix):
         raise SystemExit(f"agent was imported from {agent.__file__}, not from {sys.prefix}")

@@ -1,0 +1,93 @@
+"""What commands share: options that mean the same everywhere, and the way results are printed."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from agent.places import default_store
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Decorator = Callable[[Function], Function]
+
+FILE = click.Path(path_type=Path)
+"""A file argument. That it is missing is seen when it is opened: an error, not wrong usage."""
+
+
+def _store_or_default(
+    _context: click.Context, _option: click.Parameter, value: Path | None
+) -> Path:
+    return default_store() if value is None else value
+
+
+def _finite(_context: click.Context, _option: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter(f"{value} is not a finite number")
+    return value
+
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object on stdout, and nothing else."
+)
+
+store_option = click.option(
+    "--store",
+    metavar="DIR",
+    type=FILE,
+    callback=_store_or_default,
+    help="The store. Default: $NPP_STORE, else /var/lib/npp-agent if writable, else the user's.",
+)
+
+age_option = click.option(
+    "--age-s",
+    type=click.FloatRange(min=0),
+    callback=_finite,
+    help="Age of the emulated chip in seconds; the store remembers the last.",
+)
+
+temperature_option = click.option(
+    "--temperature-c",
+    type=click.FloatRange(min=-273.15),
+    callback=_finite,
+    help="Temperature of the emulated chip in degrees Celsius; the store remembers the last.",
+)
+
+
+def chip_state_options(function: Function) -> Function:
+    """Add `--age-s` and `--temperature-c`, as `age_s` and `temperature_c`, None where not given."""
+    return age_option(temperature_option(function))
+
+
+def emit(document: Mapping[str, object], *, as_json: bool, table: str) -> None:
+    """Print a command's result: the document as one line of JSON, or its table."""
+    click.echo(strict_json(document) if as_json else table)
+
+
+def strict_json(document: object) -> str:
+    """One line of JSON that every parser reads: what is not finite is null.
+
+    NumPy's numbers and arrays, tuples and paths become numbers, lists and strings.
+    """
+    return json.dumps(_plain(document), allow_nan=False)
+
+
+def _plain(value: object) -> object:
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return float(value) if math.isfinite(value) else None
+        case Mapping():
+            return {str(name): _plain(inner) for name, inner in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_plain(inner) for inner in value]
+        case Path():
+            return str(value)
+    if callable(plain := getattr(value, "tolist", None)):  # a NumPy scalar or array
+        return _plain(plain())
+    raise TypeError(f"a {type(value).__name__} has no form in JSON")
