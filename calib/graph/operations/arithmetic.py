@@ -51,10 +51,10 @@ def _power(a: Array, b: Array) -> Array:
 
 
 def _power_gradients(a: Array, b: Array, gradient: Array) -> tuple[Array, Array]:
-    with np.errstate(divide="ignore", invalid="ignore"):  # 0 to a negative power, times 0
+    with np.errstate(divide="ignore", invalid="ignore"):  # where() leaves those numbers out
         by_a = np.where(b == 0, 0, gradient * b * np.power(a, b - 1))
-    logarithm = np.log(np.where(a > 0, a, 1))  # 0 where there is no real derivative
-    return by_a.astype(a.dtype), gradient * np.power(a, b) * logarithm
+        by_b = np.where(a > 0, gradient * np.power(a, b) * np.log(np.abs(a)), 0)
+    return by_a.astype(a.dtype, copy=False), by_b.astype(b.dtype, copy=False)
 
 
 def _product_gradients(a: Array, b: Array, gradient: Array) -> tuple[Array, Array]:

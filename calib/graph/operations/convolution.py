@@ -142,8 +142,9 @@ def _back_depthwise(
 ) -> tuple[Array, Array]:
     """The gradients with respect to x and weight."""
     split = gradient.reshape(*gradient.shape[:-1], groups, -1)
+    axes = "abcdefgh"[: split.ndim - 1]  # sum over all but the channel, which is the last
     by_taps = [
-        np.einsum("...c,...cm->cm", np.moveaxis(view, 1, -1), split).reshape(-1)
+        np.einsum(f"{axes},{axes}m->{axes[-1]}m", np.moveaxis(view, 1, -1), split).reshape(-1)
         for _, view in tap_views(x, window)
     ]
     parts = (
