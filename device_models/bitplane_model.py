@@ -115,9 +115,9 @@ class BitPlaneSram:
 
     @property
     def is_lossless(self) -> bool:
-        """Whether the converter has a code for every whole count that the rows can give."""
+        """Whether the converter passes on every whole count that the rows can give."""
         chain = self.converter
-        return chain.step_counts == 1 and chain.top_code is not None and chain.top_code >= self.rows
+        return chain.top_code is None or (chain.step_counts == 1 and chain.top_code >= self.rows)
 
     @property
     def is_analog(self) -> bool:

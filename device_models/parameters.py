@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import Field, dataclass, field, fields
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 from device_models.errors import DeviceModelError
 from device_models.registry import DeviceModel
+
+
+class Parameters(Protocol):
+    """A dataclass whose fields are made by `parameter`: a device model, or constants."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,7 @@ def check(model: DeviceModel) -> None:
         _check_value(model.kind, spec, getattr(model, spec.name))
 
 
-def describe(model: DeviceModel) -> tuple[Described, ...]:
+def describe(model: Parameters) -> tuple[Described, ...]:
     """Every parameter of a model with its value, unit, meaning and source."""
     return tuple(
         Described(

@@ -1,0 +1,122 @@
+"""Device models as TOML: a kind and all of its parameters, nothing more and nothing less.
+
+    kind = "mismatch"
+    percent = 10.0
+
+A parameter that may be absent from the hardware is written as "none".
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from device_models.errors import DeviceModelError
+from device_models.presets import preset, preset_names
+from device_models.registry import DeviceModel, kinds
+
+LARGEST_FILE_BYTES = 65_536
+
+
+def load_device(source: str | os.PathLike[str]) -> DeviceModel:
+    """Read a device model.
+
+    Args:
+        source: The path of a TOML file; or the text itself, a `str` with an equals sign or a
+            line break in it.
+
+    Raises:
+        DeviceModelError: no file, no TOML, an unknown kind, an unknown or missing parameter, or
+            a value out of range.
+    """
+    if isinstance(source, str) and ("=" in source or "\n" in source):
+        return _parse(source, "the device description")
+    return _parse(_read(Path(source)), str(source))
+
+
+def find_device(name: str) -> DeviceModel:
+    """The preset of a name, or the device model in the TOML file of that name.
+
+    Raises:
+        DeviceModelError: neither is there, or the file is no device description.
+    """
+    if name.endswith(".toml") or os.sep in name:
+        return load_device(Path(name))
+    return preset(name)
+
+
+def to_toml(model: DeviceModel) -> str:
+    """A model as TOML that `load_device` reads back to the same model."""
+    lines = [f'kind = "{model.kind}"']
+    for spec in fields(model):
+        value = getattr(model, spec.name)
+        lines.append(f"{spec.name} = {_number(value, whole=spec.metadata['whole'])}")
+    return "\n".join(lines) + "\n"
+
+
+def _number(value: float | None, *, whole: bool) -> str:
+    if value is None:
+        return '"none"'
+    return str(value) if whole else repr(float(value))
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE_BYTES + 1)
+        text = content.decode()
+    except (OSError, ValueError) as error:
+        reason = "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else _reason(error)
+        raise DeviceModelError(
+            f"cannot read the device description {path}: {reason}; give a TOML file "
+            f"or one of the presets {', '.join(preset_names())}"
+        ) from error
+    if len(content) > LARGEST_FILE_BYTES:
+        raise DeviceModelError(
+            f"{path} is larger than {LARGEST_FILE_BYTES} bytes; this is no device description"
+        )
+    return text
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _parse(text: str, where: str) -> DeviceModel:
+    try:
+        table = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise DeviceModelError(f"{where} is no valid TOML: {reason}") from error
+    return _build(table, where)
+
+
+def _build(table: dict[str, Any], where: str) -> DeviceModel:
+    name = table.pop("kind", None)
+    kind = kinds().get(name) if isinstance(name, str) else None
+    if kind is None:
+        said = f"kind is {name!r}" if name is not None else "kind is missing"
+        raise DeviceModelError(
+            f"{where}: {said}; give one of {', '.join(repr(known) for known in sorted(kinds()))}"
+        )
+    known = {spec.name: spec for spec in fields(kind.model)}
+    _refuse(where, kind.name, "unknown", [key for key in table if key not in known], known)
+    _refuse(where, kind.name, "missing", [key for key in known if key not in table], known)
+    for key, value in table.items():
+        if value == "none" and known[key].metadata["optional"]:
+            table[key] = None
+    try:
+        return kind.model(**table)
+    except DeviceModelError as error:
+        raise DeviceModelError(f"{where}: {error}") from error
+
+
+def _refuse(where: str, kind: str, what: str, keys: list[str], known: dict[str, Any]) -> None:
+    if keys:
+        raise DeviceModelError(
+            f"{where}: {what} {', '.join(repr(key)[:40] for key in keys[:8])} for kind {kind}; "
+            f"its parameters are: {', '.join(known) or 'none'}"
+        )

@@ -1,0 +1,155 @@
+"""Presets, listings and TOML files of device models."""
+
+from __future__ import annotations
+
+from dataclasses import Field, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from device_models.bitplane import BitPlaneSram
+from device_models.energy import EnergyConstants
+from device_models.errors import DeviceModelError
+from device_models.parameters import describe
+from device_models.presets import preset, preset_names
+from device_models.product import Ideal, Mismatch
+from device_models.registry import DeviceModel, Kind, kinds
+from device_models.toml_file import LARGEST_FILE_BYTES, find_device, load_device, to_toml
+
+
+def test_presets_are_known_by_name() -> None:
+    assert preset("ideal") == Ideal()
+    assert preset("mismatch-10") == Mismatch(10.0)
+    assert preset("mismatch-2.5") == Mismatch(2.5)
+    assert isinstance(preset("sram-bitplane"), BitPlaneSram)
+    assert set(preset_names()) == {"ideal", "mismatch-N", "sram-bitplane"}
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("ideel", "did you mean ideal"),
+        ("sram-bitplanes", "did you mean sram-bitplane"),
+        ("mismach-10", "did you mean mismatch-10"),
+        ("mismatch--3", "did you mean mismatch-10"),
+        ("mismatch-nan", "did you mean mismatch-10"),
+        ("", "known: ideal, sram-bitplane, mismatch-N"),
+        ("mismatch-5000", "percent is 5000"),
+    ],
+)
+def test_an_unknown_preset_suggests_the_nearest(name: str, words: str) -> None:
+    with pytest.raises(DeviceModelError, match=words):
+        preset(name)
+
+
+def drawn(spec: Field[Any]) -> st.SearchStrategy[Any]:
+    facts = spec.metadata
+    if facts["whole"]:
+        values = st.integers(int(facts["low"]), int(facts["high"]))
+    else:
+        values = st.floats(facts["low"], facts["high"])
+    return st.none() | values if facts["optional"] else values
+
+
+def models() -> st.SearchStrategy[Any]:
+    def of_kind(kind: Kind) -> st.SearchStrategy[Any]:
+        parameters = {spec.name: drawn(spec) for spec in fields(kind.model)}
+        if "full_scale" in parameters:
+            parameters |= {"rows": st.integers(2, 512), "full_scale": st.floats(0.5, 1.0)}
+        return st.builds(kind.model, **parameters)
+
+    return st.one_of([of_kind(kind) for kind in kinds().values()])
+
+
+@given(models())
+def test_a_model_survives_its_file(model: DeviceModel) -> None:
+    again = load_device(to_toml(model))
+    assert again == model
+    assert type(again) is type(model)
+
+
+def test_a_file_is_read_and_found(tmp_path: Path) -> None:
+    path = tmp_path / "chip.toml"
+    path.write_text('kind = "mismatch"\npercent = 4\n', encoding="utf-8")
+    assert load_device(path) == load_device(str(path)) == find_device(str(path)) == Mismatch(4)
+    assert find_device("ideal") == Ideal()
+
+
+LINES = {
+    "bitplane": to_toml(BitPlaneSram()),
+    "mismatch": to_toml(Mismatch()),
+}
+
+
+def replaced(name: str, value: object) -> str:
+    lines = LINES["bitplane"].splitlines()
+    return "\n".join(
+        f"{name} = {value}" if line.startswith(f"{name} =") else line for line in lines
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("percent = 1\n", "kind is missing; give one of 'bitplane', 'ideal', 'mismatch'"),
+        ('kind = "pcm"\n', "kind is 'pcm'"),
+        ("kind = 3\n", "kind is 3"),
+        ('kind = "mismatch"\n', "missing 'percent' for kind mismatch"),
+        ('kind = "mismatch"\nprocent = 1\npercent = 2', "unknown 'procent' .* are: percent"),
+        ('kind = "ideal"\npercent = 1', "unknown 'percent' for kind ideal; .* none"),
+        ('kind = "mismatch"\npercent = -1', "percent is -1; give a number from 0 to 1000"),
+        ('kind = "mismatch"\npercent = nan', "percent is nan"),
+        ('kind = "mismatch"\npercent = inf', "percent is inf"),
+        ('kind = "mismatch"\npercent = true', "percent is True"),
+        ('kind = "mismatch"\npercent = "none"', "percent is 'none'"),
+        ('kind = "mismatch"\npercent = [1]', r"percent is \[1\]"),
+        (replaced("rows", 0), "rows is 0; give a whole number from 1 to 512"),
+        (replaced("rows", 2.5), "rows is 2.5; give a whole number"),
+        (replaced("adc_bits", 0), 'adc_bits is 0; .* from 1 to 12 or "none"'),
+        (replaced("cell_sigma", -0.1), "cell_sigma is -0.1"),
+        (replaced("read_noise_counts", "nan"), "read_noise_counts is nan"),
+        (replaced("rows", 2).replace("full_scale = 1.0", "full_scale = 0.1"), "one count"),
+        ("kind = \n", "no valid TOML"),
+        ("x = " + "[" * 5000, "nested too deeply"),
+        ('kind = "mismatch"\nkind = "ideal"', "no valid TOML"),
+    ],
+)
+def test_a_wrong_description_is_refused_in_one_sentence(text: str, words: str) -> None:
+    with pytest.raises(DeviceModelError, match=words) as caught:
+        load_device(text)
+    assert "\n" not in str(caught.value)
+
+
+def test_unreadable_files_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00=")
+    (tmp_path / "huge.toml").write_bytes(b"#" * (LARGEST_FILE_BYTES + 1))
+    for name, words in (
+        ("binary.toml", "not UTF-8"),
+        ("huge.toml", "larger than"),
+        ("absent.toml", "No such file"),
+        ("", "directory"),
+        ("nul\0.toml", "cannot read"),
+    ):
+        with pytest.raises(DeviceModelError, match=words):
+            load_device(tmp_path / name)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_model_or_refused(data: bytes) -> None:
+    text = data.decode("latin-1") + "\n"
+    try:
+        model = load_device(text)
+    except DeviceModelError:
+        return
+    assert load_device(to_toml(model)) == model
+
+
+def test_every_parameter_is_described() -> None:
+    for subject in (BitPlaneSram(), Mismatch(), EnergyConstants()):
+        listing = describe(subject)
+        assert [entry.name for entry in listing] == [spec.name for spec in fields(subject)]
+        assert all(entry.unit and entry.meaning and entry.source for entry in listing)
+    assert describe(Ideal()) == ()
