@@ -30,6 +30,7 @@ BELOW = {
 HOME_OF = {
     "click": "agent/cli",
     "onnx": "calib/importers",
+    "google.protobuf": "calib/importers",  # part of onnx: its files are protobuf messages
     "flatbuffers": "calib/importers",
     "ai_edge_litert.schema_py_generated": "calib/importers",
     "ai_edge_litert.interpreter": "agent/runtimes",
@@ -104,6 +105,13 @@ def imports(*folders: str) -> tuple[Import, ...]:
                 Import(relative(path), node.lineno, module, at_top)
                 for module in named(node, relative(path))
             ]
+        found += [
+            Import(relative(path), call.lineno, name.value, at_top=False)
+            for call in ast.walk(tree)
+            if isinstance(call, ast.Call) and ast.unparse(call.func).endswith("import_module")
+            for name in call.args[:1]
+            if isinstance(name, ast.Constant) and isinstance(name.value, str)
+        ]
     return tuple(found)
 
 

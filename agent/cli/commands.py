@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "status": ("agent.cli.status:command", "Say what is installed, and which factors run."),
+    "history": ("agent.cli.history:command", "List what happened in a store."),
+    "rollback": ("agent.cli.rollback:command", "Let older factors run again."),
+    "uninstall": ("agent.cli.uninstall:command", "Remove a store."),
     "doctor": ("agent.cli.doctor:command", "Say what works on this machine, and what to install."),
 }
 """Name: (module:attribute, one line of help). In the order of a user's way, as help lists them."""

@@ -47,8 +47,8 @@ def explain(error: BaseException) -> tuple[int, str]:
             return 1, "out of memory; use fewer samples, or a machine with more memory"
         case _:
             return 1, (
-                f"unexpected {type(error).__name__}: {str(error) or 'no message'}; this is a defect "
-                "of npp-agent: run the command again with NPP_DEBUG=1 and report what it prints"
+                f"unexpected {type(error).__name__}: {str(error) or 'no message'}; npp-agent has a "
+                "defect: run the command again with NPP_DEBUG=1 and report what it prints"
             )
 
 

@@ -1,0 +1,56 @@
+"""`npp-agent history`: what happened in a store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from agent.cli.common import emit, json_option, store_option
+from agent.cli.table import Cell, table
+from agent.cli.units import time_text
+from agent.store.store import Store
+
+COLUMNS = ["time", "event", "factors", "accepted", "method", "samples", "before", "after"]
+
+
+@click.command()
+@store_option
+@click.option("--last", type=click.IntRange(min=1), help="Only the newest entries, this many.")
+@json_option
+def command(
+    store: Path,
+    last: int | None,
+    as_json: bool,  # noqa: FBT001  # click passes flags by name
+) -> None:
+    """List what happened in a store, oldest first.
+
+    `before` and `after` are the predicted losses of the held-back samples. Why a calibration was
+    refused is in the JSON of --json.
+    """
+    opened = Store(store)
+    history = opened.read_history()
+    if not history.entries:
+        opened.state()  # says so where there is no store at all
+    entries = history.entries[-last:] if last else history.entries
+    document = {"entries": list(entries), "damaged_lines": history.damaged_lines}
+    text = table(COLUMNS, [_row(entry) for entry in entries])
+    if history.damaged_lines:
+        text += f"\n{history.damaged_lines} damaged lines left out"
+    emit(document, as_json=as_json, table=text)
+
+
+def _row(entry: Mapping[str, Any]) -> list[Cell]:
+    held_back = entry.get("held_back") or {}
+    return [
+        time_text(entry.get("time_s")),
+        entry.get("event"),
+        entry.get("sequence"),
+        entry.get("accepted"),
+        entry.get("method"),
+        entry.get("samples_used"),
+        held_back.get("before"),
+        held_back.get("after"),
+    ]

@@ -1,0 +1,78 @@
+"""What commands about a store share: the installed bundle's facts, and notes in the history."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from agent.errors import BundleError, StoreError
+from agent.store.bundle import Bundle
+from agent.store.store import Store
+
+CALIBRATION = "calibration"
+INSTALLATION = "installation"
+ROLLBACK = "rollback"
+"""The events of the history. An entry has `event`, `time_s` (Unix) and what its command reports."""
+
+
+@dataclass(frozen=True)
+class BundleFacts:
+    """What every bundle says of itself."""
+
+    model: str
+    scheme: str
+    runtime: str
+    activation_bits: int
+    rank: int
+    layers: int
+
+
+def facts_of(bundle: Bundle) -> BundleFacts:
+    """The facts in a bundle's document.
+
+    Raises:
+        BundleError: one of them is missing or of another type.
+    """
+    document = bundle.document
+    try:
+        facts = BundleFacts(
+            model=document["model"]["name"],
+            scheme=document["scheme"],
+            runtime=document["runtime"],
+            activation_bits=document["activation_bits"],
+            rank=document["rank"],
+            layers=len(document["layers"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise BundleError(
+            f"{bundle.name} does not say {error}; it was packed by another version: pack it again"
+        ) from error
+    return facts
+
+
+def note(store: Store, event: str, fields: Mapping[str, Any], now_s: float | None = None) -> None:
+    """Add an event to the history; what has been done stands even where this fails.
+
+    Args:
+        store: locked by the caller.
+        event: one of the events above.
+        fields: what happened; JSON.
+        now_s: Unix time; the system's by default.
+    """
+    moment_s = time.time() if now_s is None else now_s
+    try:
+        store.append_history({"event": event, "time_s": moment_s, **fields})
+    except StoreError as error:
+        click.echo(f"npp-agent: done, but not noted in the history: {error}", err=True)
+
+
+def chip_text(chip: Mapping[str, Any]) -> str:
+    """A chip in a few words: its name and what else is simple about it."""
+    simple = {name: value for name, value in chip.items() if isinstance(value, str | int | float)}
+    name = simple.pop("name", None)
+    rest = ", ".join(f"{key} {value}" for key, value in simple.items())
+    return ", ".join(part for part in (str(name) if name is not None else "", rest) if part)

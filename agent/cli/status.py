@@ -1,0 +1,93 @@
+"""`npp-agent status`: what is installed in a store, and which factors run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from agent.cli.common import emit, json_option, store_option
+from agent.cli.installed import CALIBRATION, chip_text, facts_of
+from agent.cli.table import Cell, pairs
+from agent.cli.units import bytes_text, time_text
+from agent.store.status import status_of
+from agent.store.store import Store
+
+
+@click.command()
+@store_option
+@json_option
+def command(store: Path, as_json: bool) -> None:  # noqa: FBT001  # click passes flags by name
+    """Say what is installed in a store, and which factors run.
+
+    `sequence` is the number of the active factors; 0 means that none run, and the network is as
+    the chip computes it.
+    """
+    document = describe(Store(store))
+    emit(document, as_json=as_json, table=pairs(_lines(document)))
+
+
+def describe(store: Store) -> dict[str, Any]:
+    """The store's state as a document.
+
+    Raises:
+        AgentError: nothing is installed, or store or bundle cannot be read.
+    """
+    found = status_of(store)
+    facts = facts_of(store.bundle())
+    entries = store.read_history().entries
+    calibrations = [entry for entry in entries if entry.get("event") == CALIBRATION]
+    return {
+        "store": str(found.directory),
+        "sequence": found.sequence,
+        "older": list(found.older),
+        "model": facts.model,
+        "scheme": facts.scheme,
+        "activation_bits": facts.activation_bits,
+        "rank": facts.rank,
+        "layers": facts.layers,
+        "runtime": facts.runtime,
+        "bundle_id": found.state.bundle_id,
+        "chip": dict(found.state.chip),
+        "remembered": dict(found.state.remembered),
+        "last_calibration": dict(calibrations[-1]) if calibrations else None,
+        "bytes_used": found.bytes_used,
+        "history_entries": found.history_entries,
+        "damaged_history_lines": found.damaged_history_lines,
+        "damaged_slots": [
+            slot.index for slot in found.slots if slot.header is not None and not slot.whole
+        ],
+    }
+
+
+def _lines(document: dict[str, Any]) -> list[tuple[str, Cell]]:
+    last = document["last_calibration"]
+    older = ", ".join(str(number) for number in [*document["older"], 0])
+    remembered = ", ".join(f"{name} {value}" for name, value in document["remembered"].items())
+    lines: list[tuple[str, Cell]] = [
+        ("store", document["store"]),
+        ("model", document["model"]),
+        ("scheme", f"{document['scheme']}, activations of {document['activation_bits']} bits"),
+        ("layers", document["layers"]),
+        ("rank", document["rank"]),
+        ("runtime", document["runtime"]),
+        ("chip", chip_text(document["chip"])),
+        ("remembered", remembered or None),
+        ("active factors", document["sequence"] or "none"),
+        ("roll back to", older if document["sequence"] else None),
+        ("last calibration", None if last is None else _calibration(last)),
+        ("size", bytes_text(document["bytes_used"])),
+        ("history", f"{document['history_entries']} entries"),
+    ]
+    if document["damaged_history_lines"]:
+        lines.append(("damaged", f"{document['damaged_history_lines']} lines of the history"))
+    if document["damaged_slots"]:
+        lines.append(("damaged", f"factor slot {document['damaged_slots']}; calibrate again"))
+    return lines
+
+
+def _calibration(entry: dict[str, Any]) -> str:
+    outcome = "accepted" if entry.get("accepted") else "refused"
+    why = f": {entry['reason']}" if entry.get("reason") else ""
+    return f"{time_text(entry.get('time_s'))}, {outcome}{why}"

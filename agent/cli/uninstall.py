@@ -1,0 +1,28 @@
+"""`npp-agent uninstall`: removes a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from agent.cli.common import emit, json_option, store_option
+from agent.store.store import Store
+
+
+@click.command()
+@store_option
+@json_option
+def command(store: Path, as_json: bool) -> None:  # noqa: FBT001  # click passes flags by name
+    """Remove a store: bundle, factors, samples and history.
+
+    Files of others in the same directory stay, and so does the directory then.
+    """
+    opened = Store(store)
+    with opened.lock():
+        opened.uninstall()
+    emit(
+        {"store": str(store), "directory_removed": not store.exists()},
+        as_json=as_json,
+        table=f"the store {store} was removed",
+    )
