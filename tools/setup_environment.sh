@@ -60,7 +60,7 @@ if ! up_to_date "$flavour" && ! up_to_date dev; then
     echo "Installing what npp-agent needs ($flavour); the first time this takes a minute or two" >&2
     "$python" -m pip install -qq --no-input --disable-pip-version-check \
         --editable "$requirement" >&2 || {
-        echo "Installing failed; the lines above say why (most often: no network connection)" >&2
+        echo "Installing failed; the lines above say why" >&2
         exit 1
     }
     echo "$wanted" >".venv/stamp-$flavour"
