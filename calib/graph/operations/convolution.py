@@ -17,9 +17,9 @@ from calib.graph.model import Array
 from calib.graph.operations.access import given, incoming, integer, optional
 from calib.graph.operations.geometry import window_of
 from calib.graph.registry import Attributes, Inputs, Tape, register
-from calib.graph.window import Window, fold, fold_taps, tap_views, taps, windows
+from calib.graph.window import Window, fold_taps, tap_views, taps, windows
 
-_BLOCK_BYTES = 8 * 2**20
+_BLOCK_BYTES = 4 * 2**20
 """What one block's unrolled windows may take."""
 
 
@@ -101,9 +101,8 @@ def _back(
         by_matrix = (rows.T @ flat[:, outputs]).T
         taps_last = np.moveaxis(by_matrix.reshape(-1, *window.kernel, count), -1, 1)
         by_weight[outputs] = taps_last
-        columns = flat[:, outputs] @ _matrix(weight[outputs]).T
-        folded = columns.reshape(*gradient.shape[:-1], *window.kernel, count)
-        parts.append(fold(np.moveaxis(folded, -1, 1), window, x.shape[2:]))
+        tap_parts = _dense_parts(weight[outputs], gradient[..., outputs])
+        parts.append(fold_taps(tap_parts, window, x.shape[2:]))
     return (parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)), by_weight
 
 
@@ -125,6 +124,16 @@ def _matrix(weight: Array) -> Array:
     return np.moveaxis(weight, 1, -1).reshape(weight.shape[0], -1).T
 
 
+def _dense_parts(weight: Array, gradient: Array) -> Iterator[Array]:
+    """What each tap adds to the input's gradient: [n, c, *s], good until the next is asked for."""
+    flat = gradient.reshape(-1, gradient.shape[-1])
+    room = np.empty((*gradient.shape[:-1], weight.shape[1]), gradient.dtype)
+    matrices = np.moveaxis(weight.reshape(*weight.shape[:2], -1), -1, 0)
+    for matrix in np.ascontiguousarray(matrices):
+        np.matmul(flat, matrix, out=room.reshape(flat.shape[0], -1))
+        yield np.moveaxis(room, -1, 1)
+
+
 def _multiply_depthwise(x: Array, weight: Array, window: Window, groups: int, y: Array) -> None:
     """One product a tap: y[n, *s, channel, multiplier] += x as the tap sees it, times weight."""
     sums = y.reshape(*y.shape[:-1], groups, -1)
@@ -142,17 +151,23 @@ def _back_depthwise(
 ) -> tuple[Array, Array]:
     """The gradients with respect to x and weight."""
     split = gradient.reshape(*gradient.shape[:-1], groups, -1)
-    axes = "abcdefgh"[: split.ndim - 1]  # sum over all but the channel, which is the last
-    by_taps = [
-        np.einsum(f"{axes},{axes}m->{axes[-1]}m", np.moveaxis(view, 1, -1), split).reshape(-1)
-        for _, view in tap_views(x, window)
-    ]
-    parts = (
-        np.moveaxis((split * _tap_factor(weight, tap, groups, split.shape)).sum(axis=-1), -1, 1)
-        for tap in taps(window)
-    )
-    by_x = fold_taps(parts, window, x.shape[2:])
+    product = np.empty_like(split)
+    by_taps = []
+    for _, view in tap_views(x, window):
+        np.multiply(np.moveaxis(view, 1, -1)[..., None], split, out=product)
+        by_row = product.reshape(-1, *product.shape[-3:]).sum(axis=0)  # long loops first
+        by_taps.append(by_row.sum(axis=0).reshape(-1))
+    by_x = fold_taps(_depthwise_parts(weight, window, split), window, x.shape[2:])
     return by_x, np.stack(by_taps, axis=1).reshape(weight.shape)
+
+
+def _depthwise_parts(weight: Array, window: Window, split: Array) -> Iterator[Array]:
+    """What each tap adds to the input's gradient: [n, c, *s], good until the next is asked for."""
+    product = np.empty_like(split)
+    for tap in taps(window):
+        np.multiply(split, _tap_factor(weight, tap, split.shape[-2], split.shape), out=product)
+        total = product[..., 0] if product.shape[-1] == 1 else product.sum(axis=-1)
+        yield np.moveaxis(total, -1, 1)
 
 
 def _tap_factor(weight: Array, tap: tuple[int, ...], groups: int, shape: tuple[int, ...]) -> Array:

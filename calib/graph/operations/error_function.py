@@ -51,6 +51,7 @@ _SATURATED = 6.0
 """From here on erf is one, to the last bit of a float64."""
 
 
+@np.errstate(under="ignore")
 def erf(x: Array) -> Array:
     """The error function, to within 1e-15; calculated in float64, returned in x's type."""
     precise = x.astype(np.float64)
