@@ -33,54 +33,55 @@ def fold_into_linear(graph: Graph, ranks: Mapping[str, int]) -> Graph:
         graph: the network.
         ranks: number of axes of each tensor.
     """
+    with np.errstate(all="ignore"):  # a weight may overflow float32: then so does the network
+        return _fold(graph, ranks)
+
+
+def _fold(graph: Graph, ranks: Mapping[str, int]) -> Graph:
     constants = dict(graph.constants)
     readers = graph.consumers
-    nodes: list[Node] = []
-    place: dict[str, int] = {}
+    made: dict[str, Node] = {}
     for node in graph.nodes:
-        folded = _folded(graph, node, nodes, place, constants, readers, ranks)
+        between = next((name for name in node.inputs if name and name not in constants), "")
+        alone = between != graph.output and len(readers.get(between, ())) == 1
+        linear = made.get(between) if alone else None
+        folded = _folded(linear, node, between, ranks, constants) if linear else None
         if folded is None:
-            place[node.outputs[0]] = len(nodes)
-            nodes.append(node)
+            made[next(filter(None, node.outputs))] = node
         else:
-            source = place[folded[1]]
-            nodes[source] = folded[0]
-            place[node.outputs[0]] = source
-    return replace(graph, nodes=tuple(nodes), constants=constants)
+            # In the linear node's own place: what it reads exists there.
+            made = {
+                (node.outputs[0] if name == between else name): (
+                    folded if name == between else other
+                )
+                for name, other in made.items()
+            }
+    return replace(graph, nodes=tuple(made.values()), constants=constants)
 
 
-def _folded(  # noqa: PLR0913 - the state of the one pass above
-    graph: Graph,
+def _folded(
+    linear: Node,
     node: Node,
-    nodes: list[Node],
-    place: Mapping[str, int],
-    constants: dict[str, Array],
-    readers: Mapping[str, list[Node]],
+    between: str,
     ranks: Mapping[str, int],
-) -> tuple[Node, str] | None:
-    """The linear node that takes this node in, and the tensor between the two."""
-    between = next((name for name in node.inputs if name and name not in constants), "")
-    if between not in place or between == graph.output or len(readers[between]) != 1:
-        return None
-    linear = nodes[place[between]]
+    constants: dict[str, Array],
+) -> Node | None:
+    """The linear node with the node behind it taken in; None where that is not exact."""
     rank = ranks[between]
     width = _outputs_of(linear, constants)
-    affine = _affine(node, between, constants) if width else None
-    if affine is None or (linear.op != "Gemm" and rank < 2):
+    affine = _affine(node, between, constants) if width and rank >= 2 else None
+    channel = rank - 1 if linear.op == "MatMul" else 1
+    normalised = node.op == "BatchNormalization"
+    if affine is None or (normalised and channel != 1):
         return None
-    channel = 1 if linear.op in {"Conv", "Gemm"} else rank - 1
-    if node.op == "BatchNormalization" and channel != 1:
+    scale = _per_channel(affine.scale, rank, channel, width, normalised=normalised)
+    shift = _per_channel(affine.shift, rank, channel, width, normalised=normalised)
+    if scale is None or shift is None:
         return None
-    vectors = [
-        _per_channel(v, rank, channel, width, normalised=node.op == "BatchNormalization")
-        for v in (affine.scale, affine.shift)
-    ]
-    if vectors[0] is None or vectors[1] is None:
+    if linear.op == "MatMul" and rank != 2 and shift.any():  # a MatMul has no bias, a Gemm no stack
         return None
-    if linear.op == "MatMul" and rank != 2 and vectors[1].any():
-        return None
-    absorbed = _absorb(linear, vectors[0], vectors[1], constants, rank)
-    return replace(absorbed, outputs=node.outputs[:1]), between
+    absorbed = _absorb(linear, scale, shift, constants, rank)
+    return replace(absorbed, outputs=node.outputs[:1])
 
 
 def _outputs_of(node: Node, constants: Mapping[str, Array]) -> int:
@@ -108,25 +109,33 @@ def _affine(node: Node, between: str, constants: Mapping[str, Array]) -> _Affine
     if any(x is None or x.dtype.kind != "f" for x in others):
         return None
     values = [x.astype(np.float64) for x in others if x is not None]
-    one, zero = np.ones(()), np.zeros(())
     first = node.inputs[0] == between
     if node.op == "BatchNormalization" and first:
-        scale, bias, mean, variance = values
-        epsilon = float(node.attributes.get("epsilon", 1e-5))  # type: ignore[arg-type]  # a float
-        factor = scale / np.sqrt(variance + epsilon)
-        return _Affine(factor, bias - mean * factor)
+        return _normalisation(node, values)
     if len(values) != 1:
         return None
     (value,) = values
-    if node.op == "Add":
+    return _arithmetic(node.op, value, first=first)
+
+
+def _normalisation(node: Node, values: list[Array]) -> _Affine:
+    """γ (y − μ) / √(σ² + ε) + β."""
+    scale, bias, mean, variance = values
+    epsilon = float(node.attributes.get("epsilon", 1e-5))  # type: ignore[arg-type]  # a float
+    factor = scale / np.sqrt(variance + epsilon)
+    return _Affine(factor, bias - mean * factor)
+
+
+def _arithmetic(op: str, value: Array, *, first: bool) -> _Affine | None:
+    one, zero = np.ones(()), np.zeros(())
+    if op == "Add":
         return _Affine(one, value)
-    if node.op == "Sub":
+    if op == "Sub":
         return _Affine(one, -value) if first else _Affine(-one, value)
-    if node.op == "Mul":
+    if op == "Mul":
         return _Affine(value, zero)
-    if node.op == "Div" and first and value.all():
-        return _Affine(1 / value, zero)
-    return None
+    divides = op == "Div" and first and value.all()
+    return _Affine(1 / value, zero) if divides else None
 
 
 def _per_channel(
@@ -134,7 +143,7 @@ def _per_channel(
 ) -> Array | None:
     """A constant as one number for each output channel; None where it varies along other axes."""
     if normalised or value.size == 1:
-        fits = value.size == 1 and value.ndim <= rank or value.shape == (width,)
+        fits = (value.size == 1 and value.ndim <= rank) or value.shape == (width,)
         return np.broadcast_to(value.reshape(-1), (width,)) if fits else None
     if value.ndim > rank:
         return None
@@ -152,7 +161,10 @@ def _absorb(node: Node, scale: Array, shift: Array, constants: dict[str, Array],
     scaled = weight.astype(np.float64) * (factors * alpha)
     biased = len(node.inputs) > 2 and bool(node.inputs[2])
     bias = constants[node.inputs[2]].astype(np.float64).reshape(-1) * beta if biased else 0.0
-    inputs = (node.inputs[0], _enter(constants, f"{node.name}/weight", scaled.astype(weight.dtype)))
+    inputs: tuple[str, ...] = (
+        node.inputs[0],
+        _enter(constants, f"{node.name}/weight", scaled.astype(weight.dtype)),
+    )
     if biased or shift.any():
         total = (bias * scale + shift).astype(weight.dtype)
         inputs = (*inputs, _enter(constants, f"{node.name}/bias", total))

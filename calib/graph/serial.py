@@ -123,7 +123,7 @@ def _attribute(value: object, where: str) -> Attribute:
     """One number or word, or a list of one kind of them."""
     for kind in (int, float, str):
         if type(value) is kind and _is_finite(value):
-            return value  # type: ignore[return-value]  # one of the three
+            return value
         if isinstance(value, list) and all(type(v) is kind and _is_finite(v) for v in value):
             return tuple(value)
     raise _damaged(f"attribute {where}", value)

@@ -145,9 +145,9 @@ def _freed(node: Node, inputs: list[_Pair | None], constants: dict[str, Array]) 
             raise UnsupportedError(
                 f"node {node.name!r} (Reshape) has a shape that depends on the samples' values"
             )
-        attributes = MappingProxyType({})
-        target = _free_target(node, data, shape.own)
-        return replace(_with_list(node, "shape", target, constants), attributes=attributes)
+        target = _free_target(node, data, shape)
+        pinned = _with_list(node, "shape", target, constants)
+        return replace(pinned, attributes=MappingProxyType({}))
     if node.op == "Squeeze" and len([name for name in node.inputs if name]) == 1:
         ones = [a for a, size in enumerate(data.own.shape) if size == 1 == data.next.shape[a]]
         return _with_list(node, "axes", tuple(ones), constants)
@@ -169,22 +169,36 @@ def _with_list(node: Node, what: str, values: tuple[int, ...], constants: dict[s
     return replace(node, inputs=(node.inputs[0], name))
 
 
-def _free_target(node: Node, data: _Pair, wanted: Array) -> tuple[int, ...]:
+def _free_target(node: Node, data: _Pair, wanted: _Pair) -> tuple[int, ...]:
     """The target shape of a Reshape with −1 where the batch goes."""
-    target = run_operation(node, [data.own, wanted])[0].shape
+    own = run_operation(node, [data.own, wanted.own])[0]
+    if wanted.settled:
+        place = _batch_place(data, own.shape)
+    else:
+        after = run_operation(node, [data.next, wanted.next])[0]
+        place = _Pair(own, after, static=False).batch_axis()
+    return own.shape if place is None else (*own.shape[:place], -1, *own.shape[place + 1 :])
+
+
+def _batch_place(data: _Pair, target: tuple[int, ...]) -> int | None:
+    """The axis of a fixed target shape in which the batch must lie."""
     axis = data.batch_axis()
     if axis is None:
-        return target
-    before = math.prod(data.own.shape[:axis])
-    fits = [i for i in range(len(target)) if math.prod(target[:i]) == before]
-    keeps = [i for i in fits if target[i] == data.own.shape[axis]]
-    choice = axis if axis in keeps else next(iter(keeps or fits), None)
-    if choice is None:
+        return None
+    shape = data.own.shape
+    if target[: axis + 1] == shape[: axis + 1]:
+        return axis
+    before = math.prod(shape[:axis])
+    one_sample = data.next.shape[axis] - shape[axis]
+    samples = shape[axis] // one_sample
+    fits = (i for i in range(len(target)) if math.prod(target[:i]) == before)
+    place = next((i for i in fits if target[i] % samples == 0), None)
+    if place is None:
         raise GraphError(
-            f"reshaping {list(data.own.shape)} to {list(target)} tears the samples of a batch "
-            "apart; export the model with a dynamic batch"
+            f"reshaping {list(shape)} to {list(target)} tears the samples of a batch apart; export "
+            "the model with a dynamic batch"
         )
-    return (*target[:choice], -1, *target[choice + 1 :])
+    return place
 
 
 def check_independent(graph: Graph) -> None:

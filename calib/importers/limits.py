@@ -1,4 +1,4 @@
-"""Bounds on what a model may make the importer allocate: a damaged size must not fill the memory."""
+"""Bounds on what the importer allocates: a damaged size must not fill the memory."""
 
 from __future__ import annotations
 

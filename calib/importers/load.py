@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 from calib.errors import GraphError
 from calib.graph.model import Graph
 from calib.graph.simplify import simplify
-from calib.importers.batch import check_independent, free_batch
+from calib.importers.batch import check_independent
 
 LARGEST_BYTES = 1 << 31
 """Both formats count their bytes in 32 bits with a sign."""
@@ -28,8 +29,7 @@ def load_model(path: str | Path) -> Graph:
     """
     path = Path(path)
     content = _content(path)
-    graph = _tflite(content, path) if content[4:8] == b"TFL3" else _onnx(content, path)
-    simplified = simplify(graph)
+    simplified = simplify(_read(content, path))
     check_independent(simplified)
     return simplified
 
@@ -47,14 +47,17 @@ def _content(path: Path) -> bytes:
     return content
 
 
-def _tflite(content: bytes, path: Path) -> Graph:
-    from calib.importers.tflite_file import read_tflite  # noqa: PLC0415 - only when needed
-    from calib.importers.tflite_graph import tflite_graph  # noqa: PLC0415 - only when needed
-
-    return free_batch(tflite_graph(read_tflite(content, str(path)), path.stem))
-
-
-def _onnx(content: bytes, path: Path) -> Graph:
-    from calib.importers.onnx_graph import onnx_graph  # noqa: PLC0415 - needs the package onnx
-
-    return onnx_graph(content, path)
+def _read(content: bytes, path: Path) -> Graph:
+    """By the one of the two formats that the file has; each needs packages of its own."""
+    kind, needs = ("tflite", "flatbuffers and ai-edge-litert")
+    if content[4:8] != b"TFL3":
+        kind, needs = ("onnx", "onnx")
+    try:
+        reader = importlib.import_module(f"calib.importers.{kind}_graph")
+    except ModuleNotFoundError as error:
+        raise GraphError(
+            f"reading {path} needs {needs}, and {error.name} is not installed: "
+            "pip install 'npp-agent[host]'"
+        ) from error
+    graph: Graph = reader.read_graph(content, path)
+    return graph

@@ -24,7 +24,8 @@ def tensorflow_layer(path: str) -> str:
     operations are joined by semicolons, the last one is the first to run, and a number may be
     glued on to keep names apart.
     """
-    parts = path.split(";")[-1].split(":")[0].split("/")
+    last = path.rsplit(";", maxsplit=1)[-1]
+    parts = last.split(":", maxsplit=1)[0].split("/")
     if len(parts) > 1 and _operation(parts[-1]):
         parts.pop()
     # A part in small letters that is not the last is a layer: `model/add/add`.
@@ -47,3 +48,14 @@ def unique(name: str, taken: Collection[str]) -> str:
     while f"{name}_{number}" in taken:
         number += 1
     return f"{name}_{number}"
+
+
+def module_layer(path: str, op: str) -> str:
+    """A node's name without the operation that PyTorch's exporter writes behind the module.
+
+    `/layer1/conv1/Conv` gives `layer1/conv1`; names of other exporters stay as they are.
+    """
+    parts = path.strip("/").split("/")
+    if len(parts) > 1 and parts[-1].rstrip("_0123456789") == op:
+        parts.pop()
+    return "/".join(parts) or op.lower()

@@ -30,7 +30,8 @@ def unary(builder: Builder, operator: Operator) -> None:
 
 def _simple(builder: Builder, operator: Operator, op: str, **attributes: float | str) -> None:
     (source,), first = builder.either(operator.inputs[:1])
-    result = builder.node(op, builder.layer_name(operator), [source], **attributes)[0]
+    name = builder.layer_name(operator)
+    result = builder.node(op, name, [source], outputs=1, **attributes)[0]
     builder.define(operator.outputs[0], result, first=first)
 
 

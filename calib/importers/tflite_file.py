@@ -9,7 +9,6 @@ Format: https://github.com/tensorflow/tensorflow/blob/master/tensorflow/compiler
 
 from __future__ import annotations
 
-import importlib
 import math
 import re
 import struct
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 
 from calib.errors import GraphError, UnsupportedError
 from calib.graph.model import Array
@@ -92,12 +92,11 @@ def read_tflite(content: bytes, source: str) -> Model:
         source: its name, for messages.
 
     Raises:
-        GraphError: damaged, or the package that knows the format is missing.
+        GraphError: damaged.
         UnsupportedError: several subgraphs, an unknown operator or type.
     """
-    schema = _schema()
     with _translated(source):
-        return _model(schema, schema.Model.GetRootAs(content, 0), content)
+        return _model(schema.Model.GetRootAs(content, 0), content)
 
 
 @contextmanager
@@ -110,18 +109,7 @@ def _translated(source: str) -> Iterator[None]:
         ) from error
 
 
-def _schema() -> Any:
-    try:
-        importlib.import_module("flatbuffers")
-        return importlib.import_module("ai_edge_litert.schema_py_generated")
-    except ImportError as error:
-        raise GraphError(
-            "reading a .tflite model needs the packages flatbuffers and ai-edge-litert: "
-            "pip install 'npp-agent[host]'"
-        ) from error
-
-
-def _model(schema: Any, table: Any, content: bytes) -> Model:
+def _model(table: Any, content: bytes) -> Model:
     if table.SubgraphsLength() != 1:
         raise UnsupportedError(
             f"the model has {table.SubgraphsLength()} subgraphs; a network here is one, without "
@@ -134,8 +122,8 @@ def _model(schema: Any, table: Any, content: bytes) -> Model:
     if not operators:
         raise GraphError("the model has no operators; it was cut: export it again")
     return Model(
-        tensors=tuple(_tensor(schema, table, t, content) for t in tensors),
-        operators=tuple(_operator(schema, o, codes, len(tensors)) for o in operators),
+        tensors=tuple(_tensor(table, t, content) for t in tensors),
+        operators=tuple(_operator(o, codes, len(tensors)) for o in operators),
         inputs=_indices(graph.InputsAsNumpy(), len(tensors)),
         outputs=_indices(graph.OutputsAsNumpy(), len(tensors)),
     )
@@ -160,7 +148,7 @@ def _enum_name(enum: Any, value: int) -> str:
     return next(names, f"number {value}")
 
 
-def _tensor(schema: Any, model: Any, table: Any, content: bytes) -> Tensor:
+def _tensor(model: Any, table: Any, content: bytes) -> Tensor:
     shape = _shape(table.ShapeAsNumpy())
     signature = _shape(table.ShapeSignatureAsNumpy())
     name = (table.Name() or b"").decode("utf-8", "replace")
@@ -206,7 +194,7 @@ def _quantization(table: Any) -> Quantization | None:
     return Quantization(scale, zero, int(table.QuantizedDimension()))
 
 
-def _operator(schema: Any, table: Any, codes: list[Any], tensors: int) -> Operator:
+def _operator(table: Any, codes: list[Any], tensors: int) -> Operator:
     if not 0 <= table.OpcodeIndex() < len(codes):
         raise IndexError(table.OpcodeIndex())
     entry = codes[table.OpcodeIndex()]
@@ -220,11 +208,11 @@ def _operator(schema: Any, table: Any, codes: list[Any], tensors: int) -> Operat
         code=code,
         inputs=_indices(table.InputsAsNumpy(), tensors),
         outputs=_indices(table.OutputsAsNumpy(), tensors),
-        options=_options(schema, table, code),
+        options=_options(table, code),
     )
 
 
-def _options(schema: Any, operator: Any, code: str) -> dict[str, Any]:
+def _options(operator: Any, code: str) -> dict[str, Any]:
     kind, fields = OPTIONS.get(code, ("", ()))
     if not kind:
         return {}

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from calib.errors import GraphError, UnsupportedError
 from calib.graph.model import Graph, Port
 from calib.importers import tflite_elementwise as elementwise
 from calib.importers import tflite_shapes as moves
 from calib.importers import tflite_windows as windows
+from calib.importers.batch import free_batch
 from calib.importers.tflite_builder import Builder
-from calib.importers.tflite_file import Model, Operator, Tensor
+from calib.importers.tflite_file import Model, Operator, Tensor, read_tflite
 
 Handler = Callable[[Builder, Operator], None]
 
@@ -49,7 +51,17 @@ HANDLERS: dict[str, Handler] = {
 }
 
 
-def tflite_graph(model: Model, name: str) -> Graph:
+def read_graph(content: bytes, path: Path) -> Graph:
+    """The graph of a TFLite file, for any batch size.
+
+    Raises:
+        GraphError: the file is damaged or contradicts itself.
+        UnsupportedError: a quantised model, an operator or a form of it that is not implemented.
+    """
+    return free_batch(graph_of(read_tflite(content, str(path)), path.stem))
+
+
+def graph_of(model: Model, name: str) -> Graph:
     """The graph of a model; its shapes hold for the file's own batch size.
 
     Raises:
