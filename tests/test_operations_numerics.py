@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from calib.errors import GraphError, UnsupportedError
-from calib.graph.executor import run
+from calib.graph.executor import gradients, run
 from calib.graph.model import Graph, Node, Port
 from calib.graph.operations import convolution
 from calib.graph.operations.error_function import erf
@@ -166,3 +166,17 @@ def test_a_failing_node_is_named_in_one_sentence() -> None:
     graph = Graph("net", Port("x", (1, 2, 5, 5)), "y", (node,), constants)
     with pytest.raises(GraphError, match=r"2 channels in 1 groups .* \[4, 3, 1, 1\]"):
         run(graph, np.ones((1, 2, 5, 5), np.float32))
+
+
+def test_numbers_too_small_for_their_type_are_zero_in_a_whole_network() -> None:
+    nodes = (
+        Node("first", "Conv", ("x", "w"), ("a",), {"group": 2}),
+        Node("second", "MatMul", ("a", "m"), ("y",)),
+    )
+    tiny = np.full((2, 1, 1), 1e-30, np.float32)
+    constants = {"w": tiny, "m": np.full((3, 2), 1e-30, np.float32)}
+    graph = Graph("net", Port("x", (1, 2, 3)), "y", nodes, constants)
+    values = run(graph, np.full((1, 2, 3), 1e-15, np.float32), keep=None)
+    assert not values["y"].any()
+    found = gradients(graph, values, np.full((1, 2, 2), 1e-30, np.float32), ("x", "w"))
+    assert not found["x"].any()

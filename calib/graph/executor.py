@@ -14,6 +14,7 @@ Replacement = Callable[[Array], Array]
 """What runs in place of a linear layer: from the layer's input to its output."""
 
 
+@np.errstate(under="ignore")  # a number too small for its type is zero
 def run(
     graph: Graph,
     samples: Array,
@@ -81,6 +82,7 @@ def _forget(
             values.pop(name, None)
 
 
+@np.errstate(under="ignore")  # a number too small for its type is zero
 def gradients(
     graph: Graph, values: Mapping[str, Array], seed: Array, wanted: Collection[str]
 ) -> dict[str, Array]:
