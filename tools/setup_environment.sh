@@ -21,7 +21,7 @@ is_new_enough() {
 
 find_python() {
     local candidate
-    for candidate in ${PYTHON:-} python3 python3.11 python3.12 python3.13 python3.14; do
+    for candidate in "${PYTHON:-python3}" python3 python3.11 python3.12 python3.13 python3.14; do
         if command -v "$candidate" >/dev/null && is_new_enough "$candidate"; then
             command -v "$candidate"
             return
