@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from onnx import helper
 from onnx.onnx_ml_pb2 import ModelProto, NodeProto
-from tests.onnx_models import NEWEST, agrees, loaded, model_of, reference
 
 from calib.graph.executor import run
 from calib.graph.linear import linear_layers
 from calib.graph.model import Array
+from tests.onnx_models import NEWEST, agrees, loaded, model_of, reference
 
 RNG = np.random.default_rng
 
@@ -269,3 +269,33 @@ def test_half_precision_weights_become_float(tmp_path: Path) -> None:
     weights = {"w": RNG(13).normal(size=(4, 3)).astype(np.float16)}
     graph = agrees(model_of(nodes, ["n", 4], weights), tmp_path, RNG(14))
     assert {value.dtype for value in graph.constants.values()} == {np.dtype(np.float32)}
+
+
+def test_weights_stored_as_integers_are_unpacked(tmp_path: Path) -> None:
+    """Integers for storage alone are no quantised network; onnxruntime may make one of them."""
+    nodes = [
+        helper.make_node("DequantizeLinear", ["codes", "scale"], ["w"], axis=1),
+        helper.make_node("Gemm", ["x", "w"], ["y"]),
+    ]
+    codes = RNG(15).integers(-127, 128, size=(4, 3)).astype(np.int8)
+    scale = np.array([0.5, 0.25, 0.125], np.float32)
+    weights: dict[str, Array] = {"codes": codes, "scale": scale}
+    graph = loaded(model_of(nodes, ["n", 4], weights), tmp_path)
+    assert [node.op for node in graph.nodes] == ["Gemm"]
+    np.testing.assert_array_equal(graph.constants["w"], codes * scale)
+
+
+def test_local_functions_are_taken_apart(tmp_path: Path) -> None:
+    body = [helper.make_node("Relu", ["a"], ["r"]), helper.make_node("Add", ["r", "a"], ["b"])]
+    opsets = [helper.make_opsetid("", 17)]
+    function = helper.make_function("own", "Bend", ["a"], ["b"], body, opsets)
+    nodes = [
+        helper.make_node("Bend", ["x"], ["h"], domain="own"),
+        helper.make_node("Bend", ["h"], ["y"], domain="own"),
+    ]
+    model = model_of(nodes, ["n", 4])
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    model.functions.append(function)
+    graph = agrees(model, tmp_path, RNG(17))
+    assert [node.op for node in graph.nodes] == ["Relu", "Add", "Relu", "Add"]
+    assert len({node.name for node in graph.nodes}) == 4

@@ -108,13 +108,15 @@ def _settle(
     static = node.op == "Shape" or all(pair is None or pair.static for pair in inputs)
     runner = evaluate if static else run_operation
     where = f"node {node.name!r} ({node.op})"
+    if not static:
+        operation_of(node)
     try:
         node = _freed(node, inputs, constants)
         own = [constants.get(n, pairs[n].own if n in pairs else None) for n in node.inputs]
         after = [constants.get(n, pairs[n].next if n in pairs else None) for n in node.inputs]
         outputs = [_outputs(node, values, runner) for values in (own, after)]
-    except UnsupportedError:
-        raise
+    except UnsupportedError as error:
+        raise UnsupportedError(f"{where}: {error}") from error
     except GraphError as error:
         raise GraphError(f"{where}: {error}") from error
     except _DAMAGE as error:
@@ -132,7 +134,10 @@ def _settle(
 def _outputs(node: Node, inputs: list[Array | None], runner: Evaluate) -> tuple[Array, ...]:
     check_growth(node, inputs)
     with np.errstate(all="ignore"):
-        return runner(node, inputs)
+        outputs = runner(node, inputs)
+    if len(outputs) < len(node.outputs):
+        raise UnsupportedError(f"its output number {len(node.outputs)} is not supported")
+    return outputs
 
 
 def _freed(node: Node, inputs: list[_Pair | None], constants: dict[str, Array]) -> Node:
@@ -142,9 +147,7 @@ def _freed(node: Node, inputs: list[_Pair | None], constants: dict[str, Array]) 
     if node.op == "Reshape":
         shape = inputs[1] if len(inputs) > 1 else None
         if shape is None or not shape.static:
-            raise UnsupportedError(
-                f"node {node.name!r} (Reshape) has a shape that depends on the samples' values"
-            )
+            raise UnsupportedError("its shape depends on the samples' values")
         target = _free_target(node, data, shape)
         pinned = _with_list(node, "shape", target, constants)
         return replace(pinned, attributes=MappingProxyType({}))

@@ -5,15 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-import numpy as np
-
 from calib.errors import GraphError
 from calib.graph.model import Array, Node
 
 LARGEST_ELEMENTS = 1 << 27
 """Elements of one tensor at most: half a gigabyte of float32."""
-
-_SHAPED = {"ConstantOfShape", "Expand", "Tile"}
 
 
 def check_elements(shape: Iterable[int], what: str) -> None:
@@ -40,9 +36,10 @@ def check_growth(node: Node, inputs: list[Array | None]) -> None:
         _check_padded(node, data.shape, inputs[1].reshape(-1).tolist())
     elif isinstance(pads := node.attributes.get("pads"), tuple):
         _check_padded(node, data.shape, [int(p) for p in pads])
-    elif node.op in _SHAPED:
-        sizes = (inputs[1] if len(inputs) > 1 and inputs[1] is not None else data).reshape(-1)
-        check_elements(np.abs(sizes).tolist(), f"the result of node {node.name!r} ({node.op})")
+    elif node.op in {"Expand", "Tile"} and len(inputs) > 1 and inputs[1] is not None:
+        sizes = inputs[1].reshape(-1).tolist()
+        times = [data.size] if node.op == "Tile" else []
+        check_elements([*sizes, *times], f"the result of node {node.name!r} ({node.op})")
     elif node.op == "Range" and all(x is not None and x.size == 1 for x in inputs):
         start, limit, step = (float(x.reshape(())) for x in inputs if x is not None)
         check_elements([math.ceil(abs(limit - start) / abs(step))], f"node {node.name!r} (Range)")

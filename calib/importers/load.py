@@ -13,6 +13,9 @@ from calib.importers.batch import check_independent
 LARGEST_BYTES = 1 << 31
 """Both formats count their bytes in 32 bits with a sign."""
 
+_DAMAGE = (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError)
+"""What a number or a name changed at random makes the code behind the checks raise."""
+
 
 def load_model(path: str | Path) -> Graph:
     """Read a float ONNX or TFLite model, told apart by what the file contains.
@@ -29,14 +32,22 @@ def load_model(path: str | Path) -> Graph:
     """
     path = Path(path)
     content = _content(path)
-    simplified = simplify(_read(content, path))
-    check_independent(simplified)
-    return simplified
+    try:
+        graph = simplify(_read(content, path))
+        check_independent(graph)
+    except _DAMAGE as error:
+        raise GraphError(
+            f"{path} contradicts itself ({type(error).__name__}: {error}); it is damaged: export "
+            "or copy it again"
+        ) from error
+    return graph
 
 
 def _content(path: Path) -> bytes:
     try:
         size = path.stat().st_size
+        if not path.is_file():
+            raise GraphError(f"the model {path} is no file; name an .onnx or .tflite file")
         if size > LARGEST_BYTES:
             raise GraphError(f"{path} has {size} bytes; a model file has at most {LARGEST_BYTES}")
         content = path.read_bytes()

@@ -64,12 +64,23 @@ def _parsed(content: bytes, path: Path) -> ModelProto:
             f"{path} is neither an intact ONNX nor a TFLite file: it is cut, damaged or of "
             "another format; export or copy it again"
         ) from error
-    if not model.ir_version or not model.graph.node or not model.graph.output:
+    whole = model.ir_version and model.graph.node and model.graph.output
+    if not whole or not all(isinstance(word, str) for word in _words(model)):
         raise GraphError(
             f"{path} holds no ONNX graph: it is cut, damaged or of another format; export or copy "
             "it again"
         )
     return model
+
+
+def _words(model: ModelProto) -> Iterator[object]:
+    """All names; protobuf hands out bytes where a name is no valid text."""
+    for node in model.graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
+    for named in (model.graph.initializer, model.graph.input, model.graph.output):
+        yield from (entry.name for entry in named)
+    yield from (entry.domain for entry in model.opset_import)
 
 
 def _load_external(model: ModelProto, path: Path) -> None:
