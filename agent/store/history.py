@@ -61,7 +61,7 @@ def append_history(directory: Path, entry: Mapping[str, Any], disk: Disk) -> int
     path = directory / HISTORY_NAME
     data = _read(directory, disk)
     if len(data) + len(line) >= MAX_BYTES or data.count(b"\n") >= MAX_ENTRIES:
-        return replace_file(path, [*_newest(data), line], disk)
+        return replace_file(path, b"".join([*_newest(data), line]), disk)
     # The line behind one that was torn must not become part of it.
     torn = b"\n" if data and not data.endswith(b"\n") else b""
     append(path, len(data), torn + line, disk)

@@ -203,7 +203,7 @@ class Store:
         remove_store(self.directory, self.disk)
 
     def _open(self, state: State) -> Bundle:
-        from agent.store.bundle import open_bundle
+        from agent.store.bundle import open_bundle  # noqa: PLC0415 - few commands need a bundle
 
         bundle = open_bundle(self.directory / state.bundle_file)
         if bundle.id != state.bundle_id:
