@@ -1,6 +1,6 @@
 """The surrogate of a layer and of a network: the only numbers that ever change on the device.
 
-    y = g ⊙ main(x) + B (A x) + c
+y = g ⊙ main(x) + B (A x) + c
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calib.decision import Decision, decision_graph
+from calib.errors import CalibError
 from calib.graph.linear import LinearLayer, linear_layers
 from calib.graph.model import Array, Graph
 from calib.references import References
@@ -50,6 +51,7 @@ class PackedNetwork:
     references: References
     references_as: str
     positions_per_sample: int
+    seed: int
     float_weights: Mapping[str, Float16] | None
     """The float network's weights [groups, d, m], where the bundle keeps them."""
 
@@ -63,8 +65,7 @@ class PackedNetwork:
         """The float network, where the bundle keeps its weights."""
         if self.float_weights is None:
             return None
-        weights = {name: kept.astype(np.float32) for name, kept in self.float_weights.items()}
-        return with_weights(self.graph, self.layers, weights)
+        return with_weights(self.graph, self.layers, as_float32(self.float_weights))
 
 
 def with_weights(
@@ -104,18 +105,32 @@ def weight_tensor(
     return np.ascontiguousarray(outputs_first.reshape(shape))
 
 
-def quantised(
-    graph: Graph, layers: Sequence[LinearLayer], scheme: str
-) -> tuple[Graph, tuple[LinearLayer, ...], dict[str, QuantisedWeights]]:
-    """Quantise a float network's linear layers.
+def as_float32(halved: Mapping[str, Float16]) -> dict[str, NDArray[np.float32]]:
+    """Weights kept in half precision, ready to compute with."""
+    return {name: half.astype(np.float32) for name, half in halved.items()}
 
-    Returns:
-        The network with the weights that the codes stand for, its layers, and the codes.
+
+def requantised(network: PackedNetwork, scheme: str) -> PackedNetwork:
+    """The network with its float weights quantised; for `pack`, and for the board at installation.
 
     Raises:
-        CalibError: there is no such scheme.
+        CalibError: there is no such scheme, or the network has no float weights any more.
     """
+    if network.float_weights is None:
+        raise CalibError(
+            f"the bundle holds {network.scheme} weights only, so it cannot be made {scheme} here; "
+            "pack it with --scheme float"
+        )
     quantise = scheme_named(scheme).quantise
-    codes = {layer.name: quantise(layer.weight) for layer in layers}
-    nominal = with_weights(graph, layers, {name: code.values() for name, code in codes.items()})
-    return nominal, linear_layers(nominal), codes
+    codes = {name: quantise(weight) for name, weight in as_float32(network.float_weights).items()}
+    nominal = {name: code.values() for name, code in codes.items()}
+    graph = with_weights(network.graph, network.layers, nominal)
+    keep_float = network.references_as == "recomputed"
+    return replace(
+        network,
+        graph=graph,
+        layers=linear_layers(decision_graph(graph)),
+        scheme=scheme,
+        weights=codes,
+        float_weights=network.float_weights if keep_float else None,
+    )

@@ -14,7 +14,7 @@ from calib.graph.executor import check_samples, run
 from calib.graph.linear import LinearLayer, linear_layers
 from calib.graph.model import Graph
 from calib.output_metric import metric_columns
-from calib.packed import PackedNetwork, quantised, with_weights
+from calib.packed import PackedNetwork, as_float32, requantised, with_weights
 from calib.ranges import choose_ranges
 from calib.reference_plan import Costs, ReferencePlan, plan_references, split_samples
 from calib.references import (
@@ -101,46 +101,42 @@ def prepare(
         CalibError: samples, labels or options that cannot be used; the sentence says which.
     """
     decision = check_data(graph, x, labels)
-    layers = linear_layers(decision_graph(graph))
+    float_graph = decision_graph(graph)
+    layers = linear_layers(float_graph)
     if not layers:
         raise GraphError(f"network {graph.name!r} has no linear layer: there is nothing to pack")
-    split = split_samples(len(x), options.held_back, options.references)
-    x = x[: sum(split)].astype(np.float32)
-    plan, samples = _plan(graph, layers, x, options, split)
+    plan, samples = _plan(graph, layers, x, options)
     x = samples.decoded(np.arange(plan.samples))
     generator = np.random.default_rng(options.seed)
-    tell("quantising")
-    halved = {layer.name: layer.weight.astype(np.float16) for layer in layers}
-    scheme = "int8" if options.scheme == FLOAT else options.scheme
-    main, main_layers, weights = quantised(graph, layers, scheme)
     tell("finding ranges")
-    float_graph = decision_graph(graph)
-    activations, ranges = choose_ranges(
-        float_graph, decision_graph(main), main_layers, x, options.activation_bits, generator
-    )
+    bits = options.activation_bits
+    activations, ranges = choose_ranges(float_graph, layers, x, bits, generator)
     tell("measuring what the answer is sensitive to")
     metrics = metric_columns(float_graph, layers, x[plan.held_back :], decision, generator)
     tell("writing references")
-    keep_float = options.scheme == FLOAT or plan.form == "recomputed"
-    restored = {name: half.astype(np.float32) for name, half in halved.items()}
-    network = with_weights(graph, layers, restored)
-    return PackedNetwork(
-        graph=network if options.scheme == FLOAT else main,
-        layers=linear_layers(network) if options.scheme == FLOAT else main_layers,
-        scheme=options.scheme,
-        activation_bits=options.activation_bits,
+    halved = {layer.name: layer.weight.astype(np.float16) for layer in layers}
+    network = with_weights(graph, layers, as_float32(halved))
+    references = _references(network, decision, samples, plan, options.seed)
+    unquantised = PackedNetwork(
+        graph=network,
+        layers=linear_layers(decision_graph(network)),
+        scheme=FLOAT,
+        activation_bits=bits,
         rank=options.rank,
         factor_bits=options.factor_bits,
-        weights={} if options.scheme == FLOAT else weights,
+        weights={},
         activations=activations,
         ranges=ranges,
         decision=decision,
         metrics=metrics,
-        references=_references(network, decision, samples, plan, options.seed),
+        references=references,
         references_as=plan.form,
         positions_per_sample=plan.positions,
-        float_weights=halved if keep_float else None,
+        seed=options.seed,
+        float_weights=halved,
     )
+    tell("quantising")
+    return unquantised if options.scheme == FLOAT else requantised(unquantised, options.scheme)
 
 
 def _plan(
@@ -148,17 +144,13 @@ def _plan(
     layers: tuple[LinearLayer, ...],
     x: Float32,
     options: PackOptions,
-    split: tuple[int, int],
 ) -> tuple[ReferencePlan, SampleCodes]:
-    samples = encode_samples(x)
+    split = split_samples(len(x), options.held_back, options.references)
+    samples = encode_samples(x[: sum(split)].astype(np.float32))
     answers = run(graph, x[:1])[graph.output]
     costs = Costs(layers, samples.bytes_per_sample, answers.nbytes, options.scheme == FLOAT)
     plan = plan_references(costs, options.references_as, options.budget_bytes, *split)
-    asked_held, asked_references = split
-    kept = np.concatenate(
-        [np.arange(plan.held_back), asked_held + np.arange(plan.references)]
-    )
-    assert plan.references <= asked_references
+    kept = np.concatenate([np.arange(plan.held_back), split[0] + np.arange(plan.references)])
     return plan, SampleCodes(samples.codes[kept], samples.scale, samples.offset)
 
 

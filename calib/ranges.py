@@ -57,9 +57,8 @@ def nominal_products(
     return {layer.name: product(layer, activations[layer.name]) for layer in layers}
 
 
-def choose_ranges(  # noqa: PLR0913 -- the two networks, their layers and the samples belong together
-    float_graph: Graph,
-    main_graph: Graph,
+def choose_ranges(
+    graph: Graph,
     layers: Sequence[LinearLayer],
     samples: Float32,
     bits: int,
@@ -67,22 +66,23 @@ def choose_ranges(  # noqa: PLR0913 -- the two networks, their layers and the sa
 ) -> tuple[dict[str, ActivationCode], RangeChoice]:
     """Find ranges by each method and keep the method whose network answers best.
 
+    The weights stay float meanwhile: the surrogate will repair theirs, not what a range clips.
+
     Args:
-        float_graph: the float network up to its logits.
-        main_graph: the same with quantised weights.
-        layers: of `main_graph`.
+        graph: the float network up to its logits.
+        layers: its linear layers.
         samples: [n, ...]
         bits: of the activation codes.
         generator: draws which values are looked at.
     """
-    values = input_values(float_graph, layers, samples, generator)
-    clean = _answers(float_graph, samples, {})
+    values = input_values(graph, layers, samples, generator)
+    clean = _answers(graph, samples, {})
     codes = {
         method: {name: find(seen, bits) for name, seen in values.items()}
         for method, find in RANGE_METHODS.items()
     }
     errors = {
-        method: _relative(_answers(main_graph, samples, nominal_products(layers, found)), clean)
+        method: _relative(_answers(graph, samples, nominal_products(layers, found)), clean)
         for method, found in codes.items()
     }
     best = min(errors, key=errors.__getitem__)

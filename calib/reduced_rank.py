@@ -64,13 +64,14 @@ class _Point:
     remaining: float
 
 
-def solve_layer(statistics: LayerStatistics, metric: Metric, rank: int) -> Surrogate:
+def solve_layer(statistics: LayerStatistics, metric: Metric, rank: int, inputs: int) -> Surrogate:
     """The best gain, offset and factors of at most the given rank.
 
     Args:
         statistics: of the layer's rows.
         metric: the layer's output metric.
         rank: 0 for gain and offset alone.
+        inputs: of the layer; also where the statistics did not look at them.
     """
     rank = min(rank, *statistics.map_y.shape)
     starts = (np.ones(len(statistics.mean_y)), _regression_gain(statistics))
@@ -78,12 +79,10 @@ def solve_layer(statistics: LayerStatistics, metric: Metric, rank: int) -> Surro
         (point for gain in starts for point in _alternate(statistics, metric, rank, gain)),
         key=lambda point: point.remaining,
     )
-    return _surrogate(statistics, metric, best)
+    return _surrogate(statistics, metric, best, inputs)
 
 
-def _alternate(
-    s: LayerStatistics, metric: Metric, rank: int, gain: Float64
-) -> list[_Point]:
+def _alternate(s: LayerStatistics, metric: Metric, rank: int, gain: Float64) -> list[_Point]:
     points = [_low_rank(s, metric, rank, gain)]
     for _ in range(ROUNDS):
         points.append(_low_rank(s, metric, rank, _best_gain(s, metric, points[-1].vectors)))
@@ -129,7 +128,7 @@ def _towards_one(matrix: Float64, wanted: Float64) -> Float64:
     return np.ones(len(matrix)) + np.linalg.solve(regular, wanted - matrix.sum(axis=1))
 
 
-def _surrogate(s: LayerStatistics, metric: Metric, point: _Point) -> Surrogate:
+def _surrogate(s: LayerStatistics, metric: Metric, point: _Point, inputs: int) -> Surrogate:
     b = metric.inverse_half @ point.vectors
     a = point.vectors.T @ metric.half @ (s.map_y - s.map_z * point.gain).T
     offset = s.mean_y - point.gain * s.mean_z
@@ -139,6 +138,6 @@ def _surrogate(s: LayerStatistics, metric: Metric, point: _Point) -> Surrogate:
     return Surrogate(
         gain=point.gain.astype(np.float32),
         offset=offset.astype(np.float32),
-        a=(a / size).astype(np.float32),
+        a=(a / size).astype(np.float32).reshape(-1, inputs),
         b=(b * size[:, 0]).astype(np.float32),
     )

@@ -56,8 +56,15 @@ class ReferenceBlock:
 class References(Protocol):
     """Reference samples: the first `held_back` never take part in a fit."""
 
-    count: int
-    held_back: int
+    @property
+    def count(self) -> int:
+        """All samples, held-back ones included."""
+        ...
+
+    @property
+    def held_back(self) -> int:
+        """How many samples only judge."""
+        ...
 
     def block(self, indices: Indices, *, with_gradients: bool = False) -> ReferenceBlock:
         """The references of a few samples."""
@@ -126,8 +133,7 @@ class RecomputedReferences:
             pulled = gradients(self.graph, values, self.decision.seeds(answers), outputs)
         positions = {name: at[indices] for name, at in self.positions.items()}
         layers = {
-            layer.name: _look(layer, values, pulled, positions[layer.name])
-            for layer in self.layers
+            layer.name: _look(layer, values, pulled, positions[layer.name]) for layer in self.layers
         }
         return ReferenceBlock(indices, inputs, answers, positions, layers)
 

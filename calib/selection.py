@@ -24,14 +24,10 @@ class Chosen:
 
 def _by_sensitivity(rises: Float32, count: int, _: np.random.Generator) -> list[tuple[int, str]]:
     order = np.argsort(-rises, kind="stable")[:count]
-    return [
-        (int(i), f"sensitivity rank {rank} of {len(rises)}") for rank, i in enumerate(order, 1)
-    ]
+    return [(int(i), f"sensitivity rank {rank} of {len(rises)}") for rank, i in enumerate(order, 1)]
 
 
-def _at_random(
-    rises: Float32, count: int, generator: np.random.Generator
-) -> list[tuple[int, str]]:
+def _at_random(rises: Float32, count: int, generator: np.random.Generator) -> list[tuple[int, str]]:
     order = generator.permutation(len(rises))[:count]
     return [(int(i), "drawn at random") for i in order]
 
@@ -40,9 +36,11 @@ def _all(rises: Float32, _count: int, _: np.random.Generator) -> list[tuple[int,
     return [(i, "all are used") for i in range(len(rises))]
 
 
-RULES: Mapping[
-    str, Callable[[Float32, int, np.random.Generator], list[tuple[int, str]]]
-] = {"sensitivity": _by_sensitivity, "random": _at_random, "all": _all}
+RULES: Mapping[str, Callable[[Float32, int, np.random.Generator], list[tuple[int, str]]]] = {
+    "sensitivity": _by_sensitivity,
+    "random": _at_random,
+    "all": _all,
+}
 
 
 def select(

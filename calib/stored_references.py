@@ -109,9 +109,7 @@ def store_references(
     """Write down what recomputed references answer."""
     everything = np.arange(references.count)
     clean = list(in_blocks(references, everything[: references.held_back]))
-    clean += list(
-        in_blocks(references, everything[references.held_back :], with_gradients=True)
-    )
+    clean += list(in_blocks(references, everything[references.held_back :], with_gradients=True))
     return StoredReferences(
         layers={layer.name: _stored_layer(layer, clean) for layer in layers},
         answers=np.concatenate([block.answers for block in clean]).astype(np.float32),

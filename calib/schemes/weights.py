@@ -37,7 +37,7 @@ NF4_LEVELS = np.array(
     ],
     np.float32,
 )
-"""Quantiles of a normal distribution, zero exact: NormalFloat-4 (QLoRA, arXiv 2305.14314, app. E)."""
+"""NormalFloat-4, quantiles of a normal distribution with an exact zero (arXiv 2305.14314, E)."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,8 @@ def per_tensor(bits: int) -> Callable[[FloatArray], QuantisedWeights]:
 
 
 def nf4(weight: FloatArray) -> QuantisedWeights:
-    """NormalFloat-4: the nearest of 16 levels, scaled by the largest weight of 64 along a filter."""
-    groups, rows, outputs = weight.shape
+    """The nearest of NormalFloat-4's levels, scaled by the largest weight of 64 along a filter."""
+    rows = weight.shape[1]
     starts = np.arange(0, rows, NF4_BLOCK_ROWS)
     largest = np.maximum.reduceat(np.abs(weight), starts, axis=1)
     scales = np.where(largest > 0, largest, 1.0).astype(np.float32)

@@ -1,0 +1,146 @@
+"""The closed loop. Read this file first.
+
+    sample → runtime.run → trace → layer errors → sensitivity → buffer → solve → verify → commit
+    → activate → report
+
+Each step takes and returns a frozen value; the loop alone holds state: the buffer and the active
+factors. Verify, then commit, then activate, then report: a calibration that is refused or fails
+leaves the old factors running, and a lost report loses nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.buffer import BufferedSample, Origin, SampleBuffer
+from agent.measurement import judge_chip, sensitivities
+from agent.methods import fit, resolve
+from agent.runtimes.base import Runtime
+from calib.factor_codes import encode_factors
+from calib.factors import Factors
+from calib.packed import PackedNetwork
+from calib.references import fit_indices
+from calib.selection import Chosen, select
+from calib.sensitivity import Sensitivity
+from calib.verify import Judgement, Verdict, judge
+
+
+@dataclass(frozen=True)
+class CalibrationRequest:
+    """What the user of `calibrate` chooses."""
+
+    samples: int = 32
+    select: str = "sensitivity"
+    method: str = "auto"
+    rank: int | None = None
+    """None: the rank that the bundle was packed with."""
+
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class Commit:
+    """What the store says of factors it has made durable."""
+
+    sequence: int
+    bytes_written: int
+
+
+class FactorStore(Protocol):
+    """Where accepted factors go."""
+
+    def commit(self, payload: bytes) -> Commit:
+        """Make factors durable; only then are they activated."""
+        ...
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The report of one calibration."""
+
+    verdict: Verdict
+    method: str
+    chosen: tuple[Chosen, ...]
+    sensitivity: Sensitivity
+    factors: Factors
+    """The candidate; the active factors only if it was accepted and not a dry run."""
+
+    commit: Commit | None
+    seconds: float
+
+
+@dataclass
+class ClosedLoop:
+    """One chip under the agent's care."""
+
+    network: PackedNetwork
+    runtime: Runtime
+    factors: Factors
+    buffer: SampleBuffer
+    clock: Callable[[], float]
+    """Seconds; only differences and order matter."""
+
+    generator: np.random.Generator
+
+    def measure(self) -> Judgement:
+        """How the chip does now, on samples that no fit has seen."""
+        return judge_chip(self.runtime, self.network, self.factors)
+
+    def calibrate(self, request: CalibrationRequest, store: FactorStore) -> Calibration:
+        """Close the loop once."""
+        started_s = self.clock()
+        before = self.measure()
+        sensitivity = self._fill_buffer()
+        chosen = self._choose(request)
+        candidate = self._solve(request, chosen)
+        verdict = self._verify(before, candidate)
+        commit = None
+        if verdict.accepted and not request.dry_run:
+            commit = store.commit(self._encoded(candidate))
+            self.factors = candidate
+        return Calibration(
+            verdict=verdict,
+            method=resolve(request.method, self.runtime),
+            chosen=chosen,
+            sensitivity=sensitivity,
+            factors=candidate,
+            commit=commit,
+            seconds=self.clock() - started_s,
+        )
+
+    def _fill_buffer(self) -> Sensitivity:
+        indices = fit_indices(self.network.references)
+        found = sensitivities(self.runtime, self.network, self.factors, indices)
+        now_s = self.clock()
+        self.buffer.offer(
+            BufferedSample(Origin.REFERENCE, int(index), float(rise), now_s)
+            for index, rise in zip(found.indices, found.rises, strict=True)
+        )
+        return found
+
+    def _choose(self, request: CalibrationRequest) -> tuple[Chosen, ...]:
+        known = self.network.references.count
+        held = [s for s in self.buffer.samples if s.origin is Origin.REFERENCE and s.index < known]
+        return select(
+            request.select,
+            np.array([sample.index for sample in held], np.intp),
+            np.array([sample.value for sample in held]),
+            request.samples,
+            self.generator,
+        )
+
+    def _solve(self, request: CalibrationRequest, chosen: tuple[Chosen, ...]) -> Factors:
+        rank = self.network.rank if request.rank is None else request.rank
+        indices: NDArray[np.intp] = np.array(sorted(one.index for one in chosen), np.intp)
+        return fit(request.method, self.runtime, self.network, indices, rank)
+
+    def _verify(self, before: Judgement, candidate: Factors) -> Verdict:
+        return judge(before, judge_chip(self.runtime, self.network, candidate))
+
+    def _encoded(self, factors: Factors) -> bytes:
+        return encode_factors(factors, self.network.layers, self.network.factor_bits)

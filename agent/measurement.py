@@ -1,0 +1,78 @@
+"""Measuring a chip against the references: layer errors, judgement, sensitivity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.runtimes.base import Float32, ProbingRuntime, Runtime, Trace, can_probe
+from calib.factors import Factors
+from calib.graph.linear import LinearLayer, multiply
+from calib.layer_error import LayerError, layer_errors
+from calib.packed import PackedNetwork
+from calib.references import LayerReference, ReferenceBlock, held_back_indices, in_blocks
+from calib.sensitivity import Sensitivity, joined, predict
+from calib.verify import Judgement
+
+Pairs = Mapping[str, tuple[Float32, Float32]]
+
+
+def judge_chip(runtime: Runtime, network: PackedNetwork, factors: Factors) -> Judgement:
+    """Run the held-back samples and compare answers and layers with the references."""
+    losses: list[NDArray[np.floating]] = []
+
+    def compared() -> Iterator[Pairs]:
+        for block in in_blocks(network.references, held_back_indices(network.references)):
+            trace = runtime.run(block.inputs, factors, block.positions)
+            losses.append(network.decision.losses(block.answers, trace.answers))
+            yield against_references(trace, block)
+
+    errors: dict[str, LayerError] = layer_errors(compared())
+    return Judgement(float(np.concatenate(losses).mean()), errors)
+
+
+def against_references(trace: Trace, block: ReferenceBlock) -> Pairs:
+    """By layer: what the chip made, and what it should have made."""
+    return {
+        name: (layer.outputs, block.layers[name].outputs) for name, layer in trace.layers.items()
+    }
+
+
+def sensitivities(
+    runtime: Runtime, network: PackedNetwork, factors: Factors, indices: NDArray[np.integer]
+) -> Sensitivity:
+    """Predict, for each sample, what the layers' own errors do to its decision."""
+    parts = []
+    for block in in_blocks(network.references, indices, with_gradients=True):
+        errors = local_errors(runtime, block, factors)
+        parts.append(predict(runtime.layers, block, errors, network.decision))
+    return joined(parts)
+
+
+def local_errors(runtime: Runtime, block: ReferenceBlock, factors: Factors) -> dict[str, Float32]:
+    """What each layer itself does wrong, [n, p, m]: upstream errors not counted again.
+
+    Where single layers can be driven they are given their clean inputs; else the part of a trace's
+    error that the nominal weights pass on from the layer's input is taken away.
+    """
+    if can_probe(runtime):
+        return {
+            layer.name: _probed_error(runtime, layer, block.layers[layer.name], factors)  # type: ignore[arg-type]  # can_probe says so
+            for layer in runtime.layers
+        }
+    trace = runtime.run(block.inputs, factors, block.positions)
+    found = {}
+    for layer in runtime.layers:
+        seen, clean = trace.layers[layer.name], block.layers[layer.name]
+        passed_on = multiply(seen.rows - clean.rows, layer.weight)
+        found[layer.name] = seen.outputs - clean.outputs - passed_on
+    return found
+
+
+def _probed_error(
+    runtime: ProbingRuntime, layer: LinearLayer, clean: LayerReference, factors: Factors
+) -> Float32:
+    main = runtime.probe(layer, clean.rows)
+    return factors[layer.name].apply(main, clean.rows) - clean.outputs

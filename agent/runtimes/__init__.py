@@ -1,0 +1,1 @@
+"""What executes the main path and yields traces: one file a runtime, one protocol for all."""
