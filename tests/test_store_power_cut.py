@@ -1,4 +1,4 @@
-"""The power goes at every operation of everything that changes a store: old or new, nothing else."""
+"""The power goes at every operation that changes a store: old or new is found, nothing else."""
 
 from __future__ import annotations
 
@@ -14,25 +14,17 @@ import pytest
 
 from agent.errors import NoBundleError
 from agent.store import history as history_module
-from agent.store.bundle import Bundle, bundle_bytes, open_bundle
 from agent.store.layout import our_files
 from agent.store.sealed import seal
 from agent.store.store import Store
-from tests.fakes import PowerCutDisk, PowerLoss, copy_tree
+from tests.fake_disks import PowerCutDisk
+from tests.fakes import PowerLoss, copy_tree
+from tests.store_samples import CHIP, FIRST, SECOND
 
-CHIP = {"preset": "mismatch-10", "seed": 3}
 SEEDS = (None, -1, *range(12))
 """None: nothing that was not synced survives. -1: all does. Else each piece by chance."""
 
 Change = Callable[[Store], None]
-
-
-def bundle_named(model: str) -> Bundle:
-    weights = np.arange(700, dtype=np.int16)
-    return open_bundle(bundle_bytes({"model": model}, {"w": weights}, {}), name=f"{model}.npp")
-
-
-FIRST, SECOND = bundle_named("first"), bundle_named("second")
 
 
 def observed(store: Store) -> dict[str, Any]:
@@ -206,7 +198,7 @@ def test_every_cut_leaves_old_or_new(tmp_path: Path, prepare: Change, change: Ch
         found = observed(store)
         assert found in (play.old, play.new), name
         seen.append(found == play.new)
-    print(f"{prepare.__name__}, then {change.__name__}: {len(seen)} cuts, {sum(seen)} of them new")
+    print(f"{prepare.__name__}, then {change.__name__}: {len(seen)} cuts, {sum(seen)} of them new")  # noqa: T201 - the count is a result
     assert len(seen) >= 4 * len(SEEDS), "fewer operations than any durable change takes"
     assert not seen[0]
 

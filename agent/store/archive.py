@@ -26,7 +26,7 @@ ERRORS = (
 
 BEGIN = b"PK"
 _END_OF_DIRECTORY = b"PK\x05\x06"
-_END_SEARCH_BYTES = 22 + 2**16
+_END_BYTES = 22
 _LOCAL_HEADER = "<4s22xHH"
 """What stands in front of each file; only the signature and the lengths behind it are needed."""
 
@@ -67,7 +67,8 @@ def decode(data: bytes) -> dict[str, memoryview]:
 
 def is_cut(data: bytes) -> bool:
     """Whether the archive's end is missing."""
-    return _END_OF_DIRECTORY not in data[-_END_SEARCH_BYTES:]
+    end = data.rfind(_END_OF_DIRECTORY)
+    return end < 0 or len(data) - end < _END_BYTES
 
 
 def _place(data: bytes, entry: zipfile.ZipInfo) -> memoryview:
