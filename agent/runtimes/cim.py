@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agent.runtimes.base import Float32, LayerTrace, Positions, Trace
-from calib.factors import Factors
+from calib.factors import Factors, Surrogate
 from calib.graph.executor import run
 from calib.graph.linear import LinearLayer
 from calib.packed import PackedNetwork
@@ -16,7 +17,11 @@ from calib.schemes.weights import QuantisedWeights
 from device_models.array import Array, ArrayWeights, Chip, State, program
 
 BLOCK_BYTES = 8 * 1024 * 1024
-"""Of the largest layer's rows, as float32, that are in memory at once."""
+"""Of one layer's rows, as float32, that are in memory at once."""
+
+BATCH_SAMPLES = 64
+BATCH_BYTES = 32 * 1024 * 1024
+"""Bounds of a batch: samples, and bytes of the largest layer's input and output together."""
 
 
 class CimRuntime:
@@ -47,8 +52,8 @@ class CimRuntime:
             )
             for layer in network.layers
         }
-        largest = max(layer.positions * layer.groups * layer.inputs for layer in network.layers)
-        self._block_samples = max(BLOCK_BYTES // (4 * largest), 1)
+        largest = max(_tensor_bytes(layer) for layer in network.layers)
+        self._batch_samples = min(max(BATCH_BYTES // largest, 1), BATCH_SAMPLES)
 
     def probe(self, layer: LinearLayer, rows: Float32) -> Float32:
         """Drive one layer alone with rows [..., groups, d]; outputs [..., m]."""
@@ -65,22 +70,18 @@ class CimRuntime:
         return outputs
 
     def run(self, samples: Float32, factors: Factors, taps: Positions) -> Trace:
-        """Run samples [n, ...] through the chip, a few at a time."""
-        step = self._block_samples
+        """Run samples [n, ...] through the chip, a batch at a time."""
         traces = [
-            self._run_block(
-                samples[start : start + step],
-                factors,
-                {name: at[start : start + step] for name, at in taps.items()},
-            )
-            for start in range(0, len(samples), step)
+            self._run_batch(samples[batch], factors, {name: at[batch] for name, at in taps.items()})
+            for batch in _slices(len(samples), self._batch_samples)
         ]
-        return _joined(traces)
+        answers = np.concatenate([trace.answers for trace in traces])
+        return Trace(answers, {name: _joined([t.layers[name] for t in traces]) for name in taps})
 
-    def _run_block(self, samples: Float32, factors: Factors, taps: Positions) -> Trace:
+    def _run_batch(self, samples: Float32, factors: Factors, taps: Positions) -> Trace:
         seen: dict[str, LayerTrace] = {}
         replace = {
-            layer.name: self._corrected(layer, factors, taps.get(layer.name), seen)
+            layer.name: self._corrected(layer, factors[layer.name], taps.get(layer.name), seen)
             for layer in self.layers
         }
         values = run(self._graph, samples, replace=replace)
@@ -89,22 +90,34 @@ class CimRuntime:
     def _corrected(
         self,
         layer: LinearLayer,
-        factors: Factors,
+        surrogate: Surrogate,
         positions: NDArray[np.integer] | None,
         seen: dict[str, LayerTrace],
     ) -> Callable[[Float32], Float32]:
-        surrogate, code = factors[layer.name], self._codes[layer.name]
+        """What runs in a layer's place: the chip and the surrogate, a block of rows at a time."""
+        step = max(BLOCK_BYTES // (4 * layer.positions * layer.groups * layer.inputs), 1)
 
         def replacement(x: Float32) -> Float32:
-            main = self._multiply(layer, layer.rows(code.encode(x), fill=code.zero_point))
-            outputs = surrogate.apply(main, layer.rows(x) if surrogate.rank else main)
-            if positions is not None:
-                at = (np.arange(len(x))[:, None], positions)
-                rows = layer.rows_at(x, positions)
-                seen[layer.name] = LayerTrace(rows, main[at], outputs[at])
+            outputs = np.empty((len(x), layer.positions, layer.outputs), np.float32)
+            tapped = []
+            for block in _slices(len(x), step):
+                main = self._main(layer, x[block])
+                rows = layer.rows(x[block]) if surrogate.rank else main
+                outputs[block] = surrogate.apply(main, rows)
+                if positions is not None:
+                    at = (np.arange(len(main))[:, None], positions[block])
+                    rows = layer.rows_at(x[block], positions[block])
+                    tapped.append(LayerTrace(rows, main[at], outputs[block][at]))
+            if tapped:
+                seen[layer.name] = _joined(tapped)
             return layer.tensor(outputs)
 
         return replacement
+
+    def _main(self, layer: LinearLayer, x: Float32) -> Float32:
+        """The chip's outputs [n, positions, m] for a layer's input; padding is the zero point."""
+        code = self._codes[layer.name]
+        return self._multiply(layer, layer.rows(code.encode(x), fill=code.zero_point))
 
     def close(self) -> None:
         """Nothing is held but memory."""
@@ -120,16 +133,19 @@ def _written(weights: QuantisedWeights) -> ArrayWeights:
     )
 
 
-def _joined(traces: list[Trace]) -> Trace:
-    if len(traces) == 1:
-        return traces[0]
-    layers = {
-        name: LayerTrace(
-            *(
-                np.concatenate([getattr(trace.layers[name], part) for trace in traces])
-                for part in ("rows", "main", "outputs")
-            )
-        )
-        for name in traces[0].layers
-    }
-    return Trace(np.concatenate([trace.answers for trace in traces]), layers)
+def _tensor_bytes(layer: LinearLayer) -> int:
+    return 4 * (math.prod(layer.input_shape) + math.prod(layer.output_shape))
+
+
+def _slices(count: int, step: int) -> list[slice]:
+    return [slice(start, start + step) for start in range(0, count, step)]
+
+
+def _joined(parts: Sequence[LayerTrace]) -> LayerTrace:
+    if len(parts) == 1:
+        return parts[0]
+    return LayerTrace(
+        rows=np.concatenate([part.rows for part in parts]),
+        main=np.concatenate([part.main for part in parts]),
+        outputs=np.concatenate([part.outputs for part in parts]),
+    )
