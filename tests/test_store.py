@@ -121,6 +121,8 @@ def test_a_foreign_directory_is_neither_uninstalled_nor_overwritten(
     store = Store(tmp_path)
     with pytest.raises(NotAStoreError):
         store.uninstall()
+    with pytest.raises(StoreError), store.lock():
+        store.uninstall()
     assert [path.name for path in tmp_path.iterdir()] == [name]
     if name == "state.json":
         with pytest.raises(NotAStoreError, match="was not written by npp-agent"):

@@ -31,6 +31,16 @@ def our_files(directory: Path) -> list[Path]:
             return []
 
 
+def is_store(directory: Path) -> bool:
+    """Whether there is anything that only a store has: its state or a bundle under its name.
+
+    Raises:
+        StoreError: the directory cannot be read.
+    """
+    names = [path.name for path in our_files(directory)]
+    return any(name == STATE_NAME or _BUNDLE.fullmatch(name) for name in names)
+
+
 def check_ours(directory: Path, disk: Disk) -> None:
     """Make sure that no other program's state would be overwritten.
 
@@ -62,10 +72,10 @@ def remove_store(directory: Path, disk: Disk) -> None:
         StoreError: the disk refuses.
     """
     check_ours(directory, disk)
+    if not is_store(directory):
+        raise NotAStoreError(f"{directory} is no store; nothing was removed")
     ours = our_files(directory)
     bundles = [path for path in ours if _BUNDLE.fullmatch(path.name)]
-    if not bundles and directory / STATE_NAME not in ours:
-        raise NotAStoreError(f"{directory} is no store; nothing was removed")
     # The state first and the bundles last: in between this is a store with nothing installed.
     remove_files([directory / STATE_NAME], disk)
     remove_files([path for path in ours if path not in bundles], disk)

@@ -23,7 +23,7 @@ from agent.store import buffer_file, history
 from agent.store.directory_flash import DirectoryFlash
 from agent.store.disk import SYSTEM_DISK, Disk
 from agent.store.durable import make_directories, replace_file
-from agent.store.layout import check_ours, our_files, remove_leftovers, remove_store
+from agent.store.layout import check_ours, is_store, remove_leftovers, remove_store
 from agent.store.lock import locked
 from agent.store.slots import Commit, FactorSlots, Rollback, StoredFactors
 from agent.store.state import State, read_state, write_state
@@ -58,12 +58,12 @@ class Store:
         """
         if create:
             make_directories(self.directory, self.disk)
-            check_ours(self.directory, self.disk)
-        elif not our_files(self.directory):
+        elif not is_store(self.directory):
             raise NoBundleError(
                 f"there is no store in {self.directory}; 'npp-agent install FILE.npp --store "
                 f"{self.directory}' makes one"
             )
+        check_ours(self.directory, self.disk)
         with locked(self.directory):
             yield
 

@@ -1,0 +1,147 @@
+"""docs/format.md says what the code writes: its tables are read and compared with real bytes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from agent.buffer import BufferedSample, Origin, SampleBuffer
+from agent.store import archive, bundle, history, manifest
+from agent.store.directory_flash import SLOT_BYTES, DirectoryFlash
+from agent.store.sealed import seal, unseal
+from agent.store.state import STORE_FORMAT
+from calib.factor_codes import encode_factors
+from calib.factors import Factors, Surrogate
+from calib.graph.linear import LinearLayer
+from tests.store_samples import FIRST, used_store
+
+TEXT = (Path(__file__).parents[1] / "docs" / "format.md").read_text(encoding="utf-8")
+WORDS = " ".join(TEXT.split())
+
+
+def section(title: str) -> str:
+    found = re.search(
+        rf"^##+ {re.escape(title)}[^\n]*\n(.*?)(?=^##|\Z)", TEXT, re.MULTILINE | re.DOTALL
+    )
+    assert found, f"docs/format.md has no section {title!r}"
+    return found.group(1)
+
+
+def rows(title: str, columns: int) -> list[list[str]]:
+    lines = [line.strip("|").split("|") for line in section(title).splitlines() if line[:1] == "|"]
+    cells = [[cell.strip() for cell in line] for line in lines if len(line) == columns]
+    return [line for line in cells if not line[0].startswith("---")]
+
+
+def fields(title: str) -> dict[str, tuple[int, int]]:
+    """Offset and size of each field of fixed size, by name."""
+    table = [row for row in rows(title, 4) if row[0].isdigit() and row[1].isdigit()]
+    return {name: (int(offset), int(size)) for offset, size, name, _ in table}
+
+
+def sizes(title: str) -> list[int]:
+    """The fixed sizes of a payload's tables, in order."""
+    return [int(row[0]) for row in rows(title, 3) if row[0].isdigit()]
+
+
+def test_the_fields_of_the_headers_follow_each_other_without_gaps() -> None:
+    for title, end in (("Factor slot", 256), ("Sample buffer", 52)):
+        place = 0
+        for name, (offset, size) in fields(title).items():
+            if name != "payload":
+                assert offset == place, name
+                place += size
+        assert place == end
+
+
+def test_a_slot_holds_what_the_table_says(tmp_path: Path) -> None:
+    store = used_store(tmp_path)
+    flash, table = DirectoryFlash(tmp_path), fields("Factor slot")
+    data = flash.read(1, 0, 256)
+    number = {name: int.from_bytes(data[o : o + s], "little") for name, (o, s) in table.items()}
+    offset, size = table["bundle id"]
+    assert data[offset : offset + size].hex() == FIRST.id
+    assert data[:4] == b"NPPF"
+    assert (number["version"], number["payload offset"]) == (1, 256)
+    assert (number["sequence number"], number["payload length"]) == (2, 3)
+    assert number["not used"] == int.from_bytes(b"\xff" * table["not used"][1], "little")
+    assert number["retired"] == 0xFFFFFFFF
+    store.rollback()
+    offset, size = table["retired"]
+    assert flash.read(1, offset, size) == bytes(size)
+
+
+def test_the_buffer_holds_what_the_table_says(tmp_path: Path) -> None:
+    used_store(tmp_path)
+    data, table = (tmp_path / "buffer.bin").read_bytes(), fields("Sample buffer")
+    offset, size = table["bundle id"]
+    assert data[offset : offset + size].hex() == FIRST.id
+    offset, size = table["payload length"]
+    assert int.from_bytes(data[offset : offset + size], "little") == len(data) - 52
+
+
+def test_the_samples_take_the_bytes_of_the_table() -> None:
+    buffer = SampleBuffer()
+    buffer.offer([BufferedSample(Origin.LIVE, 1, 0.5, 2.0, b"12345")])
+    assert len(buffer.to_bytes()) == sum(sizes("Payload: samples")) + 5
+
+
+def test_the_factors_take_the_bytes_of_the_table() -> None:
+    rank, inputs, outputs = 3, LAYER.inputs, LAYER.outputs
+    ones = np.ones(outputs, np.float32)
+    a, b = np.ones((rank, inputs), np.float32), np.ones((outputs, rank), np.float32)
+    factors = Factors({LAYER.name: Surrogate(ones, ones, a, b)})
+    fixed = sum(sizes("Payload: factors"))
+    for bits in (16, 8, 4):
+        codes = sum(-(-rank * side * bits // 8) for side in (inputs, outputs))
+        expected = fixed + 4 * (2 * outputs + 2 * rank) + codes
+        assert len(encode_factors(factors, [LAYER], bits)) == expected
+
+
+LAYER = LinearLayer(
+    "dense",
+    "Gemm",
+    "x",
+    "y",
+    weight=np.ones((1, 5, 7), np.float32),
+    bias=np.zeros(7, np.float32),
+    window=None,
+    input_shape=(5,),
+    output_shape=(7,),
+)
+
+
+def test_the_numbers_in_the_text_are_those_of_the_code() -> None:
+    assert f"## Bundle (`.npp`), format {manifest.FORMAT}" in TEXT
+    assert f"## Store, format {STORE_FORMAT}" in TEXT
+    assert f"of at most {bundle.MAX_BUNDLE_BYTES // 2**20} MiB" in WORDS
+    assert f"at most {manifest.MAX_MANIFEST_BYTES // 2**20} MiB" in WORDS
+    assert f"at most {manifest.MAX_PARTS:,}, none twice" in WORDS
+    assert f"has at most {SLOT_BYTES // 2**20} MiB" in WORDS
+    assert f"At {history.MAX_ENTRIES:,} lines or {history.MAX_BYTES // 2**20} MiB" in WORDS
+    for dtype in manifest.ITEM_BYTES:
+        assert dtype in section("Bundle")
+
+
+def test_the_sealed_line_of_the_example_is_right() -> None:
+    line = re.search(r"^    (\{\"crc32.*)$", TEXT, re.MULTILINE)
+    assert line is not None
+    content = unseal(line.group(1).encode())
+    assert content is not None
+    assert seal(content).decode() == line.group(1) + "\n"
+
+
+def test_the_keys_of_manifest_and_state_are_those_of_the_tables(tmp_path: Path) -> None:
+    used_store(tmp_path)
+    state = unseal((tmp_path / "state.json").read_bytes())
+    assert state is not None
+    named = {row[0].strip("`") for row in rows("Store", 2)}
+    assert set(state) <= named
+    assert {path.name for path in tmp_path.iterdir() if path.suffix != ".npp"} <= {
+        name.strip("` ") for row in rows("Store", 2) for name in row[0].split(",")
+    }
+    text = bytes(archive.decode(FIRST.data)["manifest.json"]).decode()
+    for key in [row[0].strip("`") for row in rows("Bundle", 2)][1:]:
+        assert f'"{key}":' in text
