@@ -75,7 +75,7 @@ class Decision:
         flat, given = clean.reshape(len(clean), -1), answers.reshape(len(clean), -1)
         if not self.classes:
             power = np.maximum((flat**2).sum(axis=1), np.finfo(np.float32).tiny)
-            return ((given - flat) ** 2).sum(axis=1) / power
+            return np.asarray(((given - flat) ** 2).sum(axis=1) / power)
         best = flat.argmax(axis=1)[:, None]
         others = given.copy()
         np.put_along_axis(others, best, -np.inf, axis=1)

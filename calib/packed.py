@@ -1,4 +1,4 @@
-"""A network made ready for a board: codes, ranges, metric and references, as a bundle holds them."""
+"""A network made ready for a board, as a bundle holds it: codes, ranges, metric, references."""
 
 from __future__ import annotations
 

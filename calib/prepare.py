@@ -162,17 +162,23 @@ def _references(
     seed: int,
 ) -> References:
     recomputed = recompute_references(
-        network, decision, samples, plan.held_back, plan.positions, seed
+        network,
+        decision,
+        samples,
+        held_back=plan.held_back,
+        positions=plan.positions,
+        seed=seed,
     )
     if plan.form == "recomputed":
         return recomputed
     return store_references(recomputed, recomputed.layers, samples)
 
 
-def recompute_references(  # noqa: PLR0913 -- what makes references: a network, samples and positions
+def recompute_references(  # noqa: PLR0913 -- what makes references: a network, samples, positions
     network: Graph,
     decision: Decision,
     samples: SampleCodes,
+    *,
     held_back: int,
     positions: int,
     seed: int,

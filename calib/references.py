@@ -92,14 +92,14 @@ def in_blocks(
 
 def draw_positions(
     layers: Sequence[LinearLayer], samples: int, per_sample: int, generator: np.random.Generator
-) -> dict[str, NDArray[np.uint16]]:
+) -> dict[str, Indices]:
     """For each layer, which positions of each sample are looked at: [samples, p], no repeats."""
-    drawn = {}
+    drawn: dict[str, Indices] = {}
     for layer in layers:
         count = min(per_sample, layer.positions)
         order = generator.random((samples, layer.positions)).argsort(axis=1)[:, :count]
-        kind = np.uint16 if layer.positions <= 2**16 else np.uint32
-        drawn[layer.name] = np.sort(order, axis=1).astype(kind)
+        narrow = layer.positions <= 2**16
+        drawn[layer.name] = np.sort(order, axis=1).astype(np.uint16 if narrow else np.uint32)
     return drawn
 
 

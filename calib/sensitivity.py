@@ -38,7 +38,7 @@ class Sensitivity:
     @property
     def changes(self) -> Float32:
         """[n]: predicted change of the margin."""
-        return np.sum(list(self.shares.values()), axis=0)
+        return _total(self.shares)
 
 
 def predict(
@@ -55,8 +55,12 @@ def predict(
         assert gradient is not None, "the block was asked for without gradients"
         scale = layer.positions / gradient.shape[1]
         shares[layer.name] = scale * np.einsum("npm,npm->n", gradient, local_errors[layer.name])
-    changes = np.sum(list(shares.values()), axis=0)
+    changes = _total(shares)
     return Sensitivity(block.indices, margins, shares, decision.predicted_rise(margins, changes))
+
+
+def _total(shares: Mapping[str, Float32]) -> Float32:
+    return np.asarray(np.sum(list(shares.values()), axis=0))
 
 
 def joined(parts: Sequence[Sensitivity]) -> Sensitivity:

@@ -10,10 +10,10 @@ from calib.errors import CalibError
 
 def pack_nibbles(codes: NDArray[np.int8]) -> NDArray[np.uint8]:
     """Codes of any shape, -8…7 or 0…15, to ceil(n/2) bytes; the first code is the low nibble."""
-    flat = codes.reshape(-1).astype(np.uint8) & 0x0F
+    flat: NDArray[np.uint8] = codes.reshape(-1).astype(np.uint8) & np.uint8(0x0F)
     if flat.size % 2:
         flat = np.append(flat, np.uint8(0))
-    return flat[0::2] | (flat[1::2] << 4)
+    return flat[0::2] | (flat[1::2] << np.uint8(4))
 
 
 def unpack_nibbles(
