@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from calib.graph.registry import Tape, operations
 from calib.graph.window import Window, fold, fold_taps, tap_views, windows
 
 STEP = 1e-5
+PRODUCTS = {"Conv", "Gemm", "MatMul"}
 WITHOUT_GRADIENT = {"Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Shape"}
 
 
@@ -199,6 +200,20 @@ def test_every_input_of_random_numbers_gets_a_gradient(case: Case) -> None:
     found = operation.pullback(tape)
     for given_input, gradient in zip(case.inputs, found, strict=False):
         assert gradient is not None or not isinstance(given_input, tuple)
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.op in PRODUCTS], ids=str)
+def test_a_product_skips_only_what_is_not_wanted(case: Case) -> None:
+    inputs = filled(case, np.random.default_rng(2))
+    operation = operations()[case.op]
+    outputs = operation.forward(inputs, case.attributes)
+    tape = Tape(tuple(inputs), outputs, tuple(map(np.ones_like, outputs)), case.attributes)
+    everything = operation.pullback(tape)
+    for i in range(len(inputs)):
+        wanted = tuple(j == i for j in range(len(inputs)))
+        found = operation.pullback(replace(tape, wanted=wanted))
+        np.testing.assert_array_equal(found[i], everything[i])
+        assert all(gradient is None for j, gradient in enumerate(found) if j != i)
 
 
 def test_every_operation_has_a_case_or_no_gradient() -> None:

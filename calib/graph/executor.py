@@ -105,7 +105,8 @@ def gradients(
             continue
         inputs = tuple(values[name] if name else None for name in node.inputs)
         outputs = tuple(values[name] for name in node.outputs if name)
-        tape = Tape(inputs, outputs, incoming, node.attributes)
+        asked = tuple(name in useful for name in node.inputs)
+        tape = Tape(inputs, outputs, incoming, node.attributes, asked)
         _accumulate(found, node, operation_of(node).pullback(tape), useful)
         for name in node.outputs:
             if name not in wanted:

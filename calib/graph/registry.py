@@ -25,10 +25,20 @@ class Tape:
     """One for each output: the gradient of a scalar with respect to it; None counts as zero."""
 
     attributes: Attributes
+    wanted: tuple[bool, ...] | None = None
+    """One for each input: whether its gradient is looked at; None: all are."""
+
+    def wants(self, index: int) -> bool:
+        """Whether the gradient with respect to an input is looked at."""
+        if self.wanted is None:
+            return index < len(self.inputs)
+        return index < len(self.wanted) and self.wanted[index]
 
 
 Pullback = Callable[[Tape], tuple[Array | None, ...]]
-"""The gradient with respect to each input; None where there is none (indices, shapes)."""
+"""The gradient with respect to each input; None where there is none (indices, shapes).
+
+What is not wanted may be None too; only the products, where it costs, look."""
 
 
 @dataclass(frozen=True)

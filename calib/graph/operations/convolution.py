@@ -40,15 +40,28 @@ def _pullback(tape: Tape) -> tuple[Array | None, ...]:
     x, weight = given(tape.inputs, 0), given(tape.inputs, 1)
     window, groups = _geometry(x, weight, tape.attributes)
     gradient = np.moveaxis(incoming(tape), 1, -1)
+    return (
+        _by_input(x, weight, window, groups, gradient) if tape.wants(0) else None,
+        _by_weight(x, weight, window, groups, gradient) if tape.wants(1) else None,
+        gradient.reshape(-1, weight.shape[0]).sum(axis=0) if tape.wants(2) else None,
+    )
+
+
+def _by_input(x: Array, weight: Array, window: Window, groups: int, gradient: Array) -> Array:
     by_x = np.moveaxis(np.empty((x.shape[0], *x.shape[2:], x.shape[1]), x.dtype), -1, 1)
-    by_weight = np.zeros_like(weight)
     back = _back_depthwise if _is_depthwise(weight, groups) else _back
     for part in _blocks(gradient, weight, groups):
+        by_x[part] = back(weight, window, groups, gradient[part], x.shape[2:])
+    return by_x
+
+
+def _by_weight(x: Array, weight: Array, window: Window, groups: int, gradient: Array) -> Array:
+    by_weight = np.zeros_like(weight)
+    correlate = _correlate_depthwise if _is_depthwise(weight, groups) else _correlate
+    for part in _blocks(gradient, weight, groups):
         block = _channels_last(x[part], window)
-        by_x[part], by_block = back(block, weight, window, groups, gradient[part])
-        by_weight += by_block
-    by_bias = gradient.reshape(-1, weight.shape[0]).sum(axis=0) if len(tape.inputs) > 2 else None
-    return by_x, by_weight, by_bias
+        by_weight += correlate(block, weight, window, groups, gradient[part])
+    return by_weight
 
 
 def _geometry(x: Array, weight: Array, attributes: Attributes) -> tuple[Window, int]:
@@ -89,21 +102,25 @@ def _multiply(x: Array, weight: Array, window: Window, groups: int, y: Array) ->
 
 
 def _back(
-    x: Array, weight: Array, window: Window, groups: int, gradient: Array
-) -> tuple[Array, Array]:
-    """The gradients with respect to x and weight."""
+    weight: Array, window: Window, groups: int, gradient: Array, spatial: tuple[int, ...]
+) -> Array:
+    """The gradient with respect to x."""
+    parts = [
+        fold_taps(_dense_parts(weight[outputs], gradient[..., outputs]), window, spatial)
+        for _, outputs in _group_slices(weight, groups)
+    ]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+
+def _correlate(x: Array, weight: Array, window: Window, groups: int, gradient: Array) -> Array:
+    """The gradient with respect to the weight."""
     by_weight = np.empty_like(weight)
     flat = gradient.reshape(-1, gradient.shape[-1])
-    parts = []
     for channels, outputs in _group_slices(weight, groups):
         count = channels.stop - channels.start
-        rows = _rows(x[:, channels], window)
-        by_matrix = (rows.T @ flat[:, outputs]).T
-        taps_last = np.moveaxis(by_matrix.reshape(-1, *window.kernel, count), -1, 1)
-        by_weight[outputs] = taps_last
-        tap_parts = _dense_parts(weight[outputs], gradient[..., outputs])
-        parts.append(fold_taps(tap_parts, window, x.shape[2:]))
-    return (parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)), by_weight
+        by_matrix = (_rows(x[:, channels], window).T @ flat[:, outputs]).T
+        by_weight[outputs] = np.moveaxis(by_matrix.reshape(-1, *window.kernel, count), -1, 1)
+    return by_weight
 
 
 def _group_slices(weight: Array, groups: int) -> Iterator[tuple[slice, slice]]:
@@ -147,9 +164,17 @@ def _multiply_depthwise(x: Array, weight: Array, window: Window, groups: int, y:
 
 
 def _back_depthwise(
+    weight: Array, window: Window, groups: int, gradient: Array, spatial: tuple[int, ...]
+) -> Array:
+    """The gradient with respect to x."""
+    split = gradient.reshape(*gradient.shape[:-1], groups, -1)
+    return fold_taps(_depthwise_parts(weight, window, split), window, spatial)
+
+
+def _correlate_depthwise(
     x: Array, weight: Array, window: Window, groups: int, gradient: Array
-) -> tuple[Array, Array]:
-    """The gradients with respect to x and weight."""
+) -> Array:
+    """The gradient with respect to the weight."""
     split = gradient.reshape(*gradient.shape[:-1], groups, -1)
     product = np.empty_like(split)
     by_taps = []
@@ -157,8 +182,7 @@ def _back_depthwise(
         np.multiply(np.moveaxis(view, 1, -1)[..., None], split, out=product)
         by_row = product.reshape(-1, *product.shape[-3:]).sum(axis=0)  # long loops first
         by_taps.append(by_row.sum(axis=0).reshape(-1))
-    by_x = fold_taps(_depthwise_parts(weight, window, split), window, x.shape[2:])
-    return by_x, np.stack(by_taps, axis=1).reshape(weight.shape)
+    return np.stack(by_taps, axis=1).reshape(weight.shape)
 
 
 def _depthwise_parts(weight: Array, window: Window, split: Array) -> Iterator[Array]:

@@ -26,12 +26,13 @@ def _gemm(inputs: Inputs, attributes: Attributes) -> tuple[Array, ...]:
 def _gemm_pullback(tape: Tape) -> tuple[Array | None, ...]:
     a, b = _turned(tape.inputs, tape.attributes)
     scaled = incoming(tape) * number(tape.attributes, "alpha", 1.0)
-    by_a, by_b = scaled @ b.T, a.T @ scaled
-    c = optional(tape.inputs, 2)
+    by_a = scaled @ b.T if tape.wants(0) else None
+    by_b = a.T @ scaled if tape.wants(1) else None
+    c = optional(tape.inputs, 2) if tape.wants(2) else None
     beta = number(tape.attributes, "beta", 1.0)
     return (
-        by_a.T if integer(tape.attributes, "transA", 0) else by_a,
-        by_b.T if integer(tape.attributes, "transB", 0) else by_b,
+        by_a.T if by_a is not None and integer(tape.attributes, "transA", 0) else by_a,
+        by_b.T if by_b is not None and integer(tape.attributes, "transB", 0) else by_b,
         None if c is None else unbroadcast(incoming(tape) * beta, c.shape),
     )
 
@@ -53,7 +54,7 @@ def _matmul(inputs: Inputs, _: Attributes) -> tuple[Array, ...]:
     return (np.matmul(a, b),)
 
 
-def _matmul_pullback(tape: Tape) -> tuple[Array, ...]:
+def _matmul_pullback(tape: Tape) -> tuple[Array | None, ...]:
     a, b, gradient = given(tape.inputs, 0), given(tape.inputs, 1), incoming(tape)
     row = a[None] if a.ndim == 1 else a
     column = b[:, None] if b.ndim == 1 else b
@@ -61,11 +62,11 @@ def _matmul_pullback(tape: Tape) -> tuple[Array, ...]:
         gradient = gradient[..., None, :] if b.ndim > 1 else gradient[None]
     if b.ndim == 1:
         gradient = gradient[..., None]
-    by_a = np.matmul(gradient, np.swapaxes(column, -1, -2))
-    by_b = np.matmul(np.swapaxes(row, -1, -2), gradient)
+    by_a = np.matmul(gradient, np.swapaxes(column, -1, -2)) if tape.wants(0) else None
+    by_b = np.matmul(np.swapaxes(row, -1, -2), gradient) if tape.wants(1) else None
     return (
-        unbroadcast(by_a, row.shape).reshape(a.shape),
-        unbroadcast(by_b, column.shape).reshape(b.shape),
+        None if by_a is None else unbroadcast(by_a, row.shape).reshape(a.shape),
+        None if by_b is None else unbroadcast(by_b, column.shape).reshape(b.shape),
     )
 
 
