@@ -117,7 +117,9 @@ class BitPlaneSram:
     def is_lossless(self) -> bool:
         """Whether the converter passes on every whole count that the rows can give."""
         chain = self.converter
-        return chain.top_code is None or (chain.step_counts == 1 and chain.top_code >= self.rows)
+        if chain.top_code is None:
+            return True
+        return chain.step_counts <= 1 and chain.top_code * chain.step_counts >= self.rows
 
     @property
     def is_analog(self) -> bool:

@@ -1,8 +1,9 @@
 """From a column's analog sum to a digital code: read noise, clipping, rounding.
 
 The sum is counted in *counts*, the share of one cell that holds a one and is driven by a one. A
-converter of b bits over a full scale of F counts has steps of F / (2^b - 1), but never less than
-one count: where the codes suffice, one code is one count exactly (lossless for whole counts).
+converter of b bits over a full scale of F counts has steps of F / (2^b - 1). Where that is less
+than one count, the step is the next larger of 1, 1/2, 1/4 ... counts, so that whole counts are
+codes and none is lost (*lossless*, for cells without variation).
 """
 
 from __future__ import annotations
@@ -50,9 +51,10 @@ def converter(
         return Converter(1.0, None, read_noise_counts)
     span = full_scale * rows
     codes = (1 << adc_bits) - 1
-    step = max(1.0, span / codes)
-    top = codes if step > 1.0 else int(span)
-    return Converter(step, top, read_noise_counts / step)
+    if span > codes:
+        return Converter(span / codes, codes, read_noise_counts * codes / span)
+    per_count = 1 << int(codes / span).bit_length() - 1
+    return Converter(1 / per_count, int(span * per_count + 1e-9), read_noise_counts * per_count)
 
 
 def read_noise(

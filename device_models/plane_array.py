@@ -4,8 +4,8 @@ For one row tile all input planes are stacked into the rows, and all weight plan
 columns, of one matrix product; what the converter does to it happens in place. Shift and add is
 two more products: with the powers of two of the input planes, then of the weight planes.
 
-All figures of an integer layer are whole numbers below 2^24 (at most 512 rows, 8 by 8 bits), so
-that float32 holds them exactly; sums over tiles are taken in float64.
+Whole counts stay whole numbers below 2^24 (at most 512 rows, 8 by 8 bits), so that float32 holds
+them exactly; sums over tiles are taken in float64.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ class PlaneArray:
         added = np.matmul(worth[None], per_plane).reshape(groups, n, -1)
         if len(live) < self.input_bits:
             added += tile.idle * np.float32((1 << self.input_bits) - 1 - worth.sum())
+        added *= np.float32(self.converter.step_counts)
         result: NDArray[np.float64] = np.matmul(added, self.shift_add).astype(np.float64)
-        result *= self.converter.step_counts
         return result
 
     def _live_planes(self, codes: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -101,7 +101,9 @@ def convert(model: BitPlaneSram, total: float) -> tuple[float, float]:
     if model.adc_bits is None:
         return total, 0.0
     span = model.full_scale * model.rows
-    step = max(1.0, span / (2**model.adc_bits - 1))
+    step = span / (2**model.adc_bits - 1)
+    if step <= 1:
+        step = 2.0 ** math.ceil(math.log2(step))
     top = math.floor(span / step + 1e-9)
     code = min(max(round(total / step), 0), top)
     near = abs(total / step - math.floor(total / step) - 0.5) < NEAR_TIE_STEPS

@@ -91,8 +91,9 @@ BOOK = np.array([-1.0, -0.53, -0.28, -0.09, 0.0, 0.08, 0.34, 0.72], np.float32)
         replace(ROUGH, adc_bits=None),
         replace(ROUGH, adc_bits=3, full_scale=0.5),
         replace(ROUGH, column_offset_counts=3.0),
+        replace(ROUGH, adc_bits=6),
     ],
-    ids=["preset", "coarse", "no-adc", "half-range", "large-offset"],
+    ids=["preset", "coarse", "no-adc", "half-range", "large-offset", "fine"],
 )
 @pytest.mark.parametrize(
     ("bits", "input_bits", "block_rows", "codebook"),
@@ -233,10 +234,13 @@ def test_summed_read_noise_is_that_of_all_conversions(rng: np.random.Generator) 
     [
         (255, 8, 1.0, 1.0, 255),
         (256, 8, 1.0, 256 / 255, 255),
-        (64, 8, 1.0, 1.0, 64),
+        (64, 8, 1.0, 0.5, 128),
+        (64, 10, 1.0, 0.125, 512),
+        (128, 8, 1.0, 1.0, 128),
         (64, 5, 1.0, 64 / 31, 31),
         (256, 8, 0.5, 1.0, 128),
         (1, 1, 1.0, 1.0, 1),
+        (3, 3, 0.5, 0.25, 6),
     ],
 )
 def test_converter_steps(rows: int, bits: int, full_scale: float, step: float, top: int) -> None:
@@ -249,7 +253,7 @@ def test_noisy_conversion_gives_each_code_as_often_as_the_normal_law_says(
     rng: np.random.Generator,
 ) -> None:
     size = 200_000
-    chain = converter(20, 8, 1.0, 0.4)
+    chain = converter(20, 5, 1.0, 0.4)
     codes = chain.convert(np.full((1, size), 10.3, np.float32), rng)
     law = NormalDist(10.3, 0.4)
     for code in range(9, 13):
