@@ -29,8 +29,9 @@ class ActivationCode:
 
     def encode(self, x: FloatArray) -> NDArray[np.uint8]:
         """Values to the nearest codes; what is out of range is clipped."""
-        codes = np.multiply(x, np.float32(1.0 / self.step), dtype=np.float32)
-        codes += np.float32(self.zero_point)
+        with np.errstate(over="ignore", under="ignore"):  # beyond the range, or zero: all the same
+            codes = np.multiply(x, np.float32(1.0 / self.step), dtype=np.float32)
+            codes += np.float32(self.zero_point)
         np.rint(codes, out=codes)
         np.clip(codes, 0, 2**self.bits - 1, out=codes)
         return codes.astype(np.uint8)
@@ -75,8 +76,13 @@ def mean_squared_error(values: FloatArray, bits: int) -> ActivationCode:
     candidates = [
         code_for_range(low * shrink, high * shrink, bits) for shrink in np.linspace(1.0, 0.3, 36)
     ]
-    errors = [np.mean((code.decode(code.encode(values)) - values) ** 2) for code in candidates]
+    errors = [_squared_error(code, values) for code in candidates]
     return candidates[int(np.argmin(errors))]
+
+
+def _squared_error(code: ActivationCode, values: FloatArray) -> float:
+    errors = code.decode(code.encode(values)).astype(np.float64) - values
+    return float(np.mean(errors**2))
 
 
 RANGE_METHODS: Mapping[str, Callable[[FloatArray, int], ActivationCode]] = {

@@ -70,9 +70,13 @@ class QuantisedWeights:
         return (self.codes.size * self.bits + 7) // 8 + self.scales.nbytes
 
 
+_SMALLEST = 256 * float(np.finfo(np.float32).tiny)
+"""Weights of which none is larger count as zero: a step of theirs would have lost its digits."""
+
+
 def _symmetric(weight: FloatArray, bits: int, largest: FloatArray) -> QuantisedWeights:
     limit = 2 ** (bits - 1) - 1
-    scales = np.where(largest > 0, largest / limit, 1.0).astype(np.float32)
+    scales = (np.where(largest > _SMALLEST, largest, limit) / limit).astype(np.float32)
     codes = np.clip(np.rint(weight / scales), -limit, limit).astype(np.int8)
     return QuantisedWeights(codes, scales, max(weight.shape[1], 1), bits)
 
@@ -102,7 +106,7 @@ def nf4(weight: FloatArray) -> QuantisedWeights:
     rows = weight.shape[1]
     starts = np.arange(0, rows, NF4_BLOCK_ROWS)
     largest = np.maximum.reduceat(np.abs(weight), starts, axis=1)
-    scales = np.where(largest > 0, largest, 1.0).astype(np.float32)
+    scales = np.where(largest > _SMALLEST, largest, 1.0).astype(np.float32)
     relative = weight / scales[:, np.arange(rows) // NF4_BLOCK_ROWS]
     middles = (NF4_LEVELS[1:] + NF4_LEVELS[:-1]) / 2
     codes = np.searchsorted(middles, relative).astype(np.int8)
