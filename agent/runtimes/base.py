@@ -44,7 +44,10 @@ class Trace:
 class Runtime(Protocol):
     """Executes the main path with given factors."""
 
-    layers: Sequence[LinearLayer]
+    @property
+    def layers(self) -> Sequence[LinearLayer]:
+        """The linear layers that make up the main path, in order."""
+        ...
 
     def run(self, samples: Float32, factors: Factors, taps: Positions) -> Trace:
         """Run samples [n, ...] through the whole network."""
