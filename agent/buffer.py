@@ -7,6 +7,7 @@ over restarts as bytes; docs/format.md gives them.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -67,7 +68,7 @@ class SampleBuffer:
     @property
     def samples(self) -> tuple[BufferedSample, ...]:
         """The samples, most valuable first."""
-        return tuple(sorted(self._samples.values(), key=lambda s: (-s.value, s.origin, s.index)))
+        return tuple(sorted(self._samples.values(), key=_order))
 
     def offer(self, samples: Iterable[BufferedSample]) -> None:
         """Take samples in, newer measurements replacing older ones, and let the lowest leave."""
@@ -104,6 +105,12 @@ class SampleBuffer:
                 f"the sample buffer is damaged ({error}); it starts empty, no factors are lost"
             ) from error
         return buffer
+
+
+def _order(sample: BufferedSample) -> tuple[float, Origin, int]:
+    """Most valuable first; what could not be valued comes last."""
+    value = -math.inf if math.isnan(sample.value) else sample.value
+    return -value, sample.origin, sample.index
 
 
 def _parsed(content: bytes) -> list[BufferedSample]:

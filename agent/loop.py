@@ -124,8 +124,12 @@ class ClosedLoop:
         return found
 
     def _choose(self, request: CalibrationRequest) -> tuple[Chosen, ...]:
-        known = self.network.references.count
-        held = [s for s in self.buffer.samples if s.origin is Origin.REFERENCE and s.index < known]
+        usable = fit_indices(self.network.references)
+        held = [
+            sample
+            for sample in self.buffer.samples
+            if sample.origin is Origin.REFERENCE and sample.index in usable
+        ]
         return select(
             request.select,
             np.array([sample.index for sample in held], np.intp),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from calib.errors import SampleError
 from calib.graph.model import Graph
 
 Float32 = NDArray[np.floating]
@@ -62,9 +63,10 @@ class Decision:
 
     def predicted_rise(self, margins: Float32, changes: Float32) -> Float32:
         """The loss that changes of the margins would add: [n]."""
+        before, change = margins.astype(np.float64), changes.astype(np.float64)
         if not self.classes:
-            return changes**2
-        return softplus(-(margins + changes)) - softplus(-margins)
+            return np.asarray(change**2)
+        return softplus(-(before + change)) - softplus(-before)
 
     def losses(self, clean: Float32, answers: Float32) -> Float32:
         """The loss of measured answers, judged by the clean ones: [n].
@@ -72,16 +74,38 @@ class Decision:
         With classes, logistic in the lead of the clean best class over the strongest other one;
         else the squared relative error of the answer.
         """
-        flat, given = clean.reshape(len(clean), -1), answers.reshape(len(clean), -1)
+        flat, given = (x.astype(np.float64).reshape(len(clean), -1) for x in (clean, answers))
         if not self.classes:
             power = np.maximum((flat**2).sum(axis=1), np.finfo(np.float32).tiny)
             return np.asarray(((given - flat) ** 2).sum(axis=1) / power)
         best = flat.argmax(axis=1)[:, None]
-        others = given.copy()
-        np.put_along_axis(others, best, -np.inf, axis=1)
-        return softplus(others.max(axis=1) - np.take_along_axis(given, best, axis=1)[:, 0])
+        lead = np.take_along_axis(given, best, axis=1)[:, 0]
+        np.put_along_axis(given, best, -np.inf, axis=1)
+        with np.errstate(invalid="ignore"):  # an answer of infinities has no loss: not a number
+            return softplus(given.max(axis=1) - lead)
 
 
 def softplus(x: Float32) -> Float32:
     """ln(1 + eˣ) without overflow."""
-    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+    with np.errstate(under="ignore"):  # far from zero the second term is nothing
+        return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+def check_labels(labels: NDArray[np.integer], samples: int, outputs: int) -> None:
+    """Check labels against the number of samples and of the network's outputs.
+
+    Raises:
+        SampleError: their number or range is wrong.
+    """
+    if labels.dtype.kind not in "iu":
+        raise SampleError(f"labels are of type {labels.dtype}; give whole numbers, a class each")
+    if labels.shape != (samples,):
+        raise SampleError(
+            f"there are {samples} samples, but labels of shape {list(labels.shape)}; give one each"
+        )
+    wrong = np.flatnonzero((labels < 0) | (labels >= outputs))
+    if len(wrong):
+        raise SampleError(
+            f"label {labels[wrong[0]]} of sample {wrong[0]} is out of range: the network has "
+            f"{outputs} outputs, so labels go from 0 to {outputs - 1}"
+        )

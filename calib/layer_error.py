@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Float32 = NDArray[np.float32]
-_SILENT = 1e-30
+_CONSTANT = 1e-10
+"""A variance below this share of the mean square is rounding."""
 
 
 @dataclass(frozen=True)
@@ -17,13 +18,13 @@ class LayerError:
     """How far measured outputs y are from reference outputs, over samples and positions."""
 
     relative_error: float
-    """‖y − y_ref‖ / ‖y_ref‖"""
+    """‖y − y_ref‖ / ‖y_ref‖; where y_ref is zero throughout, 0 if y is too, else 1."""
 
     sqnr_db: float
     """10 log₁₀ (‖y_ref‖² / ‖y − y_ref‖²), at most 300"""
 
     bias: float
-    """mean(y − y_ref) / rms(y_ref)"""
+    """mean(y − y_ref) / rms(y_ref), or rms(y) where y_ref is zero throughout."""
 
     gain: float
     """Least-squares slope of y on y_ref, both centred; 1 where y_ref is constant."""
@@ -53,10 +54,11 @@ class ErrorSums:
 
     def error(self) -> LayerError:
         """The layer error of all that was added."""
-        power, n = max(self.reference_power, _SILENT), max(self.count, 1)
+        power, n = self.reference_power or self.error_power or 1.0, max(self.count, 1)
         ratio = self.error_power / power
         spread = self.reference_power - self.reference_sum**2 / n
-        slope = (self.cross - self.error_sum * self.reference_sum / n) / spread if spread > 0 else 0
+        varies = spread > _CONSTANT * self.reference_power
+        slope = (self.cross - self.error_sum * self.reference_sum / n) / spread if varies else 0.0
         return LayerError(
             relative_error=float(np.sqrt(ratio)),
             sqnr_db=float(-10 * np.log10(max(ratio, 1e-30))),

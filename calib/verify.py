@@ -50,11 +50,15 @@ def _reasoned(before: Judgement, after: Judgement) -> tuple[bool, str]:
         return False, "the chip's answers with new factors are not finite: old factors kept"
     if after.loss >= before.loss:
         return False, f"{loss}: old factors kept"
+    if after.mean_error >= before.mean_error:
+        return False, f"{error}: old factors kept"
     if after.mean_error >= before.mean_error * (1 - SMALLEST_GAIN):
         return False, f"{error}, less than {SMALLEST_GAIN:.0%} better: old factors kept"
     return True, f"{loss} and {error}"
 
 
 def _change(before: float, after: float) -> str:
-    verb = "falls" if after < before else "rises" if after > before else "stays"
+    if after == before:
+        return f"stays at {after:.4g}"
+    verb = "falls" if after < before else "rises" if after > before else "goes"
     return f"{verb} from {before:.4g} to {after:.4g}"
