@@ -22,6 +22,7 @@ PACKAGES = [
     "agent.doctor",
     "agent.runtimes",
     "agent.store",
+    "agent.workstation",
     "calib",
     "calib.graph",
     "calib.graph.operations",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from calib.decision import Decision, decision_graph, ends_in_classes
+from calib.decision import Decision, check_labels, decision_graph, ends_in_classes
 from calib.errors import GraphError, SampleError
 from calib.graph.executor import check_samples, run
 from calib.graph.linear import LinearLayer, linear_layers
@@ -18,13 +18,12 @@ from calib.packed import PackedNetwork, as_float32, requantised, with_weights
 from calib.ranges import choose_ranges
 from calib.reference_plan import Costs, ReferencePlan, plan_references, split_samples
 from calib.references import (
-    RecomputedReferences,
     References,
     SampleCodes,
-    draw_positions,
     encode_samples,
+    recompute_references,
 )
-from calib.schemes.weights import FLOAT
+from calib.schemes.weights import FLOAT, scheme_named
 from calib.stored_references import store_references
 
 Float32 = NDArray[np.float32]
@@ -60,25 +59,12 @@ def check_data(graph: Graph, x: Float32, labels: NDArray[np.integer] | None) -> 
     answers = run(graph, x[:1])[graph.output]
     outputs = answers[0].size
     if labels is not None:
-        _check_labels(labels, len(x), outputs)
+        check_labels(labels, len(x), outputs)
     classes = answers.ndim == 2 and outputs > 1 and (labels is not None or ends_in_classes(graph))
     if classes:
         return Decision(classes=True)
     projection = np.random.default_rng(0).standard_normal(outputs).astype(np.float32)
     return Decision(classes=False, projection=projection / np.float32(np.sqrt(outputs)))
-
-
-def _check_labels(labels: NDArray[np.integer], samples: int, outputs: int) -> None:
-    if labels.shape != (samples,):
-        raise SampleError(
-            f"there are {samples} samples, but labels of shape {list(labels.shape)}; give one each"
-        )
-    wrong = np.flatnonzero((labels < 0) | (labels >= outputs))
-    if len(wrong):
-        raise SampleError(
-            f"label {labels[wrong[0]]} of sample {wrong[0]} is out of range: the network has "
-            f"{outputs} outputs, so labels go from 0 to {outputs - 1}"
-        )
 
 
 def prepare(
@@ -100,6 +86,8 @@ def prepare(
     Raises:
         CalibError: samples, labels or options that cannot be used; the sentence says which.
     """
+    if options.scheme != FLOAT:
+        scheme_named(options.scheme)  # before the work, not after it
     decision = check_data(graph, x, labels)
     float_graph = decision_graph(graph)
     layers = linear_layers(float_graph)
@@ -114,7 +102,7 @@ def prepare(
     tell("measuring what the answer is sensitive to")
     metrics = metric_columns(float_graph, layers, x[plan.held_back :], decision, generator)
     tell("writing references")
-    halved = {layer.name: layer.weight.astype(np.float16) for layer in layers}
+    halved = {layer.name: _half(layer) for layer in layers}
     network = with_weights(graph, layers, as_float32(halved))
     references = _references(network, decision, samples, plan, options.seed)
     unquantised = PackedNetwork(
@@ -137,6 +125,22 @@ def prepare(
     )
     tell("quantising")
     return unquantised if options.scheme == FLOAT else requantised(unquantised, options.scheme)
+
+
+def _half(layer: LinearLayer) -> NDArray[np.float16]:
+    """The layer's weights in half precision.
+
+    Raises:
+        GraphError: one is too large for that.
+    """
+    largest = float(np.abs(layer.weight).max())
+    if not largest <= float(np.finfo(np.float16).max):
+        raise GraphError(
+            f"layer {layer.name}: the largest weight is {largest:.4g}, and a bundle holds at most "
+            f"{np.finfo(np.float16).max:.0f}; scale the layer down and the next one up"
+        )
+    with np.errstate(under="ignore"):  # next to others of a layer, such a weight is zero
+        return layer.weight.astype(np.float16)
 
 
 def _plan(
@@ -172,20 +176,3 @@ def _references(
     if plan.form == "recomputed":
         return recomputed
     return store_references(recomputed, recomputed.layers, samples)
-
-
-def recompute_references(  # noqa: PLR0913 -- what makes references: a network, samples, positions
-    network: Graph,
-    decision: Decision,
-    samples: SampleCodes,
-    *,
-    held_back: int,
-    positions: int,
-    seed: int,
-) -> RecomputedReferences:
-    """References that the float network recomputes; positions follow from the seed."""
-    graph = decision_graph(network)
-    layers = linear_layers(graph)
-    generator = np.random.default_rng(seed)
-    drawn = draw_positions(layers, len(samples.codes), positions, generator)
-    return RecomputedReferences(graph, layers, decision, samples, held_back, drawn)

@@ -14,14 +14,16 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from calib.decision import Decision
+from calib.decision import Decision, decision_graph
 from calib.graph.executor import gradients, run
-from calib.graph.linear import LinearLayer
+from calib.graph.linear import LinearLayer, linear_layers
 from calib.graph.model import Graph
 
 Float32 = NDArray[np.float32]
 Indices = NDArray[np.integer]
 BLOCK_SAMPLES = 8
+_OFF_GRID = 1e-3
+"""How far from a regular grid, in its steps, values may lie and still count as on it."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,11 @@ def in_blocks(
         yield references.block(some, with_gradients=with_gradients)
 
 
+def position_bytes(layer: LinearLayer) -> int:
+    """What the number of one position takes."""
+    return 2 if layer.positions <= 2**16 else 4
+
+
 def draw_positions(
     layers: Sequence[LinearLayer], samples: int, per_sample: int, generator: np.random.Generator
 ) -> dict[str, Indices]:
@@ -98,8 +105,8 @@ def draw_positions(
     for layer in layers:
         count = min(per_sample, layer.positions)
         order = generator.random((samples, layer.positions)).argsort(axis=1)[:, :count]
-        narrow = layer.positions <= 2**16
-        drawn[layer.name] = np.sort(order, axis=1).astype(np.uint16 if narrow else np.uint32)
+        kind = np.uint16 if position_bytes(layer) == 2 else np.uint32
+        drawn[layer.name] = np.sort(order, axis=1).astype(kind)
     return drawn
 
 
@@ -174,17 +181,50 @@ class SampleCodes:
 def encode_samples(samples: Float32) -> SampleCodes:
     """Keep samples in the fewest bytes that lose nothing that matters.
 
-    Values on a regular grid of at most 256 steps (images, dequantised features) become uint8;
+    Values on a regular grid of at most 256 levels (images, dequantised features) become uint8;
     others float16, scaled by the largest.
     """
-    levels = np.unique(samples)
-    low, span = float(levels[0]), float(levels[-1] - levels[0])
-    steps = np.diff(levels)
-    step = float(steps.min()) if len(steps) else 1.0
-    if span / step <= 255.5:
-        step = span / max(round(span / step), 1) if span else 1.0
+    levels = np.unique(samples).astype(np.float64)
+    low, step = float(levels[0]), _grid_step(levels)
+    if step is not None:
         codes = np.rint((samples - low) / step)
-        if np.abs(codes * step + low - samples).max() <= 1e-3 * step:
+        if np.abs(codes * step + low - samples).max() <= _OFF_GRID * step:
             return SampleCodes(codes.astype(np.uint8), step, low)
     scale = float(np.abs(levels).max())
-    return SampleCodes((samples / scale).astype(np.float16), scale)
+    with np.errstate(under="ignore"):  # next to the largest, such a number is zero
+        return SampleCodes((samples / np.float32(scale)).astype(np.float16), scale)
+
+
+def _grid_step(levels: NDArray[np.float64]) -> float | None:
+    """The step of the grid that ascending levels lie on; None if it has more than 256 levels.
+
+    Euclid's algorithm for the greatest common divisor, on all distances at once.
+    """
+    span = float(levels[-1] - levels[0])
+    if not span:
+        return 1.0
+    step, distances = span, np.diff(levels)
+    while step * 255.5 >= span:
+        left = np.abs(distances - np.rint(distances / step) * step)
+        left = left[left > _OFF_GRID * step]
+        if not len(left):
+            return span / round(span / step)
+        step = float(left.min())
+    return None
+
+
+def recompute_references(  # noqa: PLR0913 -- what makes references: a network, samples, positions
+    network: Graph,
+    decision: Decision,
+    samples: SampleCodes,
+    *,
+    held_back: int,
+    positions: int,
+    seed: int,
+) -> RecomputedReferences:
+    """References that the float network recomputes; positions follow from the seed."""
+    graph = decision_graph(network)
+    layers = linear_layers(graph)
+    generator = np.random.default_rng(seed)
+    drawn = draw_positions(layers, len(samples.codes), positions, generator)
+    return RecomputedReferences(graph, layers, decision, samples, held_back, drawn)

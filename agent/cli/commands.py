@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "pack": ("agent.cli.pack:command", "Make a bundle of a float model and samples."),
+    "inspect": ("agent.cli.inspect:command", "Say what is in a bundle, and what it costs."),
+    "install": ("agent.cli.install:command", "Put a bundle into a store, on a chip."),
+    "measure": ("agent.cli.measure:command", "Compare the chip's layers with the references."),
+    "calibrate": ("agent.cli.calibrate:command", "Fit new factors; keep them if they help."),
+    "evaluate": ("agent.cli.evaluate:command", "Accuracy of float, uncorrected and corrected."),
     "status": ("agent.cli.status:command", "Say what is installed, and which factors run."),
     "history": ("agent.cli.history:command", "List what happened in a store."),
     "rollback": ("agent.cli.rollback:command", "Let older factors run again."),

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
-from agent.errors import BundleError, StoreError
+from agent.errors import BundleError
+from agent.events import CALIBRATION, INSTALLATION, ROLLBACK, record
 from agent.store.bundle import Bundle
 from agent.store.store import Store
 
-CALIBRATION = "calibration"
-INSTALLATION = "installation"
-ROLLBACK = "rollback"
-"""The events of the history. An entry has `event`, `time_s` (Unix) and what its command reports."""
+__all__ = [
+    "CALIBRATION",
+    "INSTALLATION",
+    "ROLLBACK",
+    "BundleFacts",
+    "chip_text",
+    "facts_of",
+    "note",
+    "warn",
+]
 
 
 @dataclass(frozen=True)
@@ -63,11 +69,14 @@ def note(store: Store, event: str, fields: Mapping[str, Any], now_s: float | Non
         fields: what happened; JSON.
         now_s: Unix time; the system's by default.
     """
-    moment_s = time.time() if now_s is None else now_s
-    try:
-        store.append_history({"event": event, "time_s": moment_s, **fields})
-    except StoreError as error:
-        click.echo(f"npp-agent: done, but not noted in the history: {error}", err=True)
+    _, warning = record(store, event, fields, now_s)
+    if warning is not None:
+        warn(warning)
+
+
+def warn(sentence: str) -> None:
+    """Say something on stderr that does not end the command."""
+    click.echo(f"npp-agent: {sentence}", err=True)
 
 
 def chip_text(chip: Mapping[str, Any]) -> str:

@@ -47,7 +47,7 @@ class CimRuntime:
                 chip,
                 state,
                 layer.name,
-                _written(network.weights[layer.name]),
+                written(network.weights[layer.name]),
                 network.activation_bits,
             )
             for layer in network.layers
@@ -123,7 +123,8 @@ class CimRuntime:
         """Nothing is held but memory."""
 
 
-def _written(weights: QuantisedWeights) -> ArrayWeights:
+def written(weights: QuantisedWeights) -> ArrayWeights:
+    """A layer's codes as the array takes them."""
     return ArrayWeights(
         codes=weights.codes,
         scales=weights.scales,

@@ -1,0 +1,55 @@
+"""The chip of a store: described by name, seed and, where it came from a file, that file's text.
+
+{"name": "mismatch-15", "seed": 100}
+{"name": "ours", "seed": 0, "description": {"toml": "kind = …"}}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from agent.errors import StoreError
+from device_models.array import Chip
+from device_models.errors import DeviceModelError
+from device_models.presets import preset
+from device_models.toml_file import find_device, load_device, to_toml
+
+IDEAL = "ideal"
+
+
+def describe_chip(name: str, seed: int) -> dict[str, Any]:
+    """What a store keeps of a chip, so that it is the same chip ever after.
+
+    Args:
+        name: a preset, or the path of a TOML file.
+        seed: which chip of its kind.
+
+    Raises:
+        DeviceModelError: there is no such preset, or the file describes no device.
+    """
+    model = Chip(find_device(name), seed).model
+    try:
+        if preset(name) == model:
+            return {"name": name, "seed": seed}
+    except DeviceModelError:
+        pass  # it came from a file
+    return {"name": Path(name).stem, "seed": seed, "description": {"toml": to_toml(model)}}
+
+
+def chip_of(described: Mapping[str, Any]) -> Chip:
+    """The chip that a store describes.
+
+    Raises:
+        StoreError: the description is not one of ours.
+        DeviceModelError: this version has no such device.
+    """
+    name, seed, description = (described.get(k) for k in ("name", "seed", "description"))
+    text = description.get("toml") if isinstance(description, dict) else None
+    if type(seed) is not int or not isinstance(name if text is None else text, str):
+        raise StoreError(
+            f"the store describes no chip that this npp-agent knows ({str(described)[:60]}); "
+            "install the bundle again"
+        )
+    return Chip(preset(str(name)) if text is None else load_device(text + "\n"), seed)

@@ -1,0 +1,119 @@
+"""`npp-agent calibrate`: the closed loop, once."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import click
+
+from agent.cli.common import chip_state_options, emit, json_option, store_option
+from agent.cli.installed import warn
+from agent.cli.progress import progress
+from agent.cli.table import table
+from agent.cli.units import bytes_text, seconds_text
+from agent.loop import Calibration, CalibrationRequest
+from agent.methods import METHODS, resolve
+from agent.report import calibration_document
+from agent.session import Session, open_session
+from agent.store.store import Store
+from calib.selection import RULES
+
+REFUSED = 3
+SHOWN = 5
+"""How many of the chosen samples the table names."""
+
+
+@click.command()
+@store_option
+@click.option("--samples", type=click.IntRange(1, 1_000_000), default=32, show_default=True)
+@click.option("--select", type=click.Choice([*RULES]), default="sensitivity", show_default=True)
+@click.option("--method", type=click.Choice(["auto", *METHODS]), default="auto", show_default=True)
+@click.option("--rank", type=click.IntRange(0, 4096), help="Default: as the bundle was packed.")
+@click.option("--dry-run", is_flag=True, help="Fit and judge, but change and keep nothing.")
+@chip_state_options
+@json_option
+@click.pass_context
+def command(  # noqa: PLR0913, PLR0917  # one argument an option
+    context: click.Context,
+    store: Path,
+    samples: int,
+    select: str,
+    method: str,
+    rank: int | None,
+    dry_run: bool,  # noqa: FBT001  # click passes flags by name
+    age_s: float | None,
+    temperature_c: float | None,
+    as_json: bool,  # noqa: FBT001  # click passes flags by name
+) -> None:
+    """Fit new factors to the chip as it is now, and keep them if they help.
+
+    Samples that took no part in the fit decide. Exit code 3: refused, the old factors stay.
+    """
+    opened = Store(store)
+    request = CalibrationRequest(samples, select, method, rank, dry_run)
+    with contextlib.nullcontext() if dry_run else opened.lock():
+        session = open_session(opened, age_s, temperature_c)
+        for sentence in session.warnings:
+            warn(sentence)
+        with progress("calibrating") as report:
+            watched = session.watched(report, _samples_looked_at(session, request))
+            calibration = watched.calibrate(request)
+        document = calibration_document(calibration, session.loop.buffer, session.sequence)
+        document |= {"dry_run": dry_run, "other_bytes_written": 0}
+        if not dry_run:
+            document["other_bytes_written"] = _keep(session, calibration)
+    emit(document, as_json=as_json, table=report_text(document))
+    if not calibration.verdict.accepted:
+        context.exit(REFUSED)
+
+
+def _keep(session: Session, calibration: Calibration) -> int:
+    recorded = session.record(calibration)
+    for sentence in recorded.warnings:
+        warn(sentence)
+    return recorded.bytes_written
+
+
+def _samples_looked_at(session: Session, request: CalibrationRequest) -> int:
+    """Judged twice, predicted once, fitted and matched once; layer by layer where sequential."""
+    references = session.loop.network.references
+    fit = references.count - references.held_back
+    chosen = fit if request.select == "all" else min(request.samples, fit)
+    sequential = resolve(request.method, session.loop.runtime) == "sequential"
+    passes = len(session.loop.network.layers) if sequential else 1
+    return 2 * references.held_back + fit + (passes + 1) * chosen
+
+
+def report_text(document: dict[str, Any]) -> str:
+    """The report for a reader: layers, samples, verdict."""
+    layers = table(
+        ["layer", "rank", "error before", "error after"],
+        [
+            [layer["name"], layer["rank"], layer["error_before"], layer["error_after"]]
+            for layer in document["layers"]
+        ],
+    )
+    chosen = table(
+        ["sample", "sensitivity", "chosen because"],
+        [[one["index"], one["sensitivity"], one["reason"]] for one in document["selected"][:SHOWN]],
+    )
+    rest = document["samples_used"] - SHOWN
+    more = f"\nand {rest} more, all in --json" if rest > 0 else ""
+    return f"{layers}\n\n{chosen}{more}\n\n{verdict_text(document)}"
+
+
+def verdict_text(document: dict[str, Any]) -> str:
+    """The verdict in one sentence, and what it cost."""
+    outcome = "accepted" if document["accepted"] else "refused"
+    if document["accepted"] and document["dry_run"]:
+        outcome = "would be accepted (dry run: nothing was changed)"
+    spent = seconds_text(document["seconds"])
+    kept = ""
+    if document["bytes_written"]:
+        kept = (
+            f", {bytes_text(document['bytes_written'])} of factors written as number "
+            f"{document['sequence']}"
+        )
+    return f"{outcome}: {document['reason']}\n{document['method']}, {spent}{kept}"

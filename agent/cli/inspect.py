@@ -1,0 +1,86 @@
+"""`npp-agent inspect`: what is in a bundle, and what it costs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import click
+
+from agent.cli.common import FILE, emit, json_option
+from agent.cli.table import Cell, pairs, table
+from agent.cli.units import bytes_text
+from agent.inspection import inspection_document
+from agent.store.bundle import Bundle, open_bundle
+from agent.store.package import read_package
+
+
+@click.command()
+@click.argument("bundle", metavar="FILE.npp", type=FILE)
+@json_option
+def command(bundle: Path, as_json: bool) -> None:  # noqa: FBT001  # click passes flags by name
+    """Say what is in a bundle: layers, scheme, bytes by part, operations, energy."""
+    opened = open_bundle(bundle)
+    document = inspection_document(read_package(opened))
+    document["packed_by"] = str(opened.document.get("packed_by"))
+    document |= {"bundle_id": opened.id, "bytes": len(opened.data), "parts": _parts(opened)}
+    emit(document, as_json=as_json, table=report(document))
+
+
+def _parts(bundle: Bundle) -> dict[str, int]:
+    """Bytes by the first word of the parts' names; the rest is the archive itself."""
+    sizes: Counter[str] = Counter()
+    for name, part in bundle.parts.items():
+        sizes[name.removesuffix(".npy").split("/")[0]] += part.bytes
+    sizes["manifest and archive"] = len(bundle.data) - sizes.total()
+    return dict(sizes.most_common())
+
+
+def report(document: dict[str, Any]) -> str:
+    """The document for a reader."""
+    rows: list[list[Cell]] = [
+        [
+            layer["name"],
+            layer["op"],
+            f"{layer['inputs']}x{layer['outputs']}",
+            layer["groups"],
+            layer["positions"],
+            layer["bits_mean"],
+            layer["bytes"],
+        ]
+        for layer in document["layers"]
+    ]
+    layers = table(["layer", "op", "weights", "groups", "positions", "bits", "bytes"], rows)
+    parts = table(["part", "bytes"], [[name, size] for name, size in document["parts"].items()])
+    return f"{_facts(document)}\n\n{layers}\n\n{parts}"
+
+
+def _facts(document: dict[str, Any]) -> str:
+    energy, references = document["energy"], document["references"]
+    estimate = (
+        f"{energy['total_pj'] / 1e6:.3g} µJ an inference, {energy['tops_per_watt']:.3g} TOPS/W "
+        f"on {energy['device']} (estimate)"
+        if energy
+        else None
+    )
+    kept = (
+        f"{references['count']} and {references['held_back']} held back, {references['form']}, "
+        f"{references['positions']} positions a layer"
+    )
+    return pairs(
+        [
+            ("model", document["model"]),
+            ("scheme", f"{document['scheme']}, activations of {document['activation_bits']} bits"),
+            ("runtime", document["runtime"]),
+            ("rank", document["rank"]),
+            ("size", bytes_text(document["bytes"])),
+            ("references", kept),
+            ("operations", f"{document['multiply_accumulates']:,} multiply-accumulates"),
+            ("surrogate", f"{document['surrogate_mac_share']:.1%} of these on top"),
+            ("bit operations", f"{document['ebops']:,.0f}"),
+            ("energy", estimate),
+            ("ranges", document["ranges"]["method"]),
+            ("packed by", document["packed_by"]),
+        ]
+    )

@@ -1,0 +1,121 @@
+"""`npp-agent pack`: a float model and samples become a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from agent.cli.common import FILE, emit, json_option
+from agent.cli.progress import progress
+from agent.cli.table import pairs
+from agent.cli.units import bytes_text
+from agent.store.bundle import write_bundle
+from agent.store.package import Package, to_parts
+from agent.workstation.pack import PHASES, pack
+from calib.prepare import PackOptions
+from calib.reference_plan import FORMS
+from calib.schemes.weights import FLOAT, SCHEMES
+
+
+@click.command()
+@click.argument("model", type=FILE)
+@click.option("--samples", required=True, metavar="DATA.npz", type=FILE, help="Samples, no labels.")
+@click.option("--key", help="Read the arrays KEY_x and KEY_y instead of x and y.")
+@click.option("--out", required=True, metavar="FILE.npp", type=FILE, help="The bundle to write.")
+@click.option("--scheme", type=click.Choice([*SCHEMES, FLOAT]), default="int8", show_default=True)
+@click.option("--activation-bits", type=click.IntRange(4, 8), default=8, show_default=True)
+@click.option("--rank", type=click.IntRange(0, 4096), default=8, show_default=True)
+@click.option("--references", type=click.IntRange(6, 100_000), default=96, show_default=True)
+@click.option("--held-back", type=click.IntRange(2, 100_000), default=32, show_default=True)
+@click.option("--references-as", type=click.Choice(FORMS), default="auto", show_default=True)
+@click.option("--budget-kib", type=click.IntRange(1, 2**18), default=1024, show_default=True)
+@click.option("--runtime", type=click.Choice(["cim"]), default="cim", show_default=True)
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True)
+@json_option
+def command(  # noqa: PLR0913, PLR0917  # one argument an option
+    model: Path,
+    samples: Path,
+    key: str | None,
+    out: Path,
+    scheme: str,
+    activation_bits: int,
+    rank: int,
+    references: int,
+    held_back: int,
+    references_as: str,
+    budget_kib: int,
+    runtime: str,
+    seed: int,
+    as_json: bool,  # noqa: FBT001  # click passes flags by name
+) -> None:
+    """Pack a float .onnx or .tflite MODEL into a bundle for a board.
+
+    The samples are taken in the file's order: first the held-back ones, which judge new factors,
+    then the references, from which they are fitted. Labels are only looked at to check them.
+    """
+    del runtime  # there is one
+    options = PackOptions(
+        scheme=scheme,
+        activation_bits=activation_bits,
+        rank=rank,
+        references=references,
+        held_back=held_back,
+        references_as=references_as,
+        budget_bytes=budget_kib * 1024,
+        seed=seed,
+    )
+    with progress("packing") as report:
+        done = iter(range(PHASES))
+        package = pack(model, samples, key, options, lambda _: report(next(done, PHASES), PHASES))
+    document, arrays = to_parts(package)
+    written = write_bundle(out, document, arrays, package.files)
+    result = describe(package, out, written)
+    emit(result, as_json=as_json, table=_table(result))
+
+
+def describe(package: Package, out: Path, written: int) -> dict[str, Any]:
+    """What was packed."""
+    network = package.network
+    references = network.references
+    return {
+        "file": str(out),
+        "bytes": written,
+        "model": package.model,
+        "scheme": network.scheme,
+        "activation_bits": network.activation_bits,
+        "rank": network.rank,
+        "runtime": package.runtime,
+        "layers": len(network.layers),
+        "classes": network.decision.classes,
+        "references": references.count - references.held_back,
+        "held_back": references.held_back,
+        "references_as": network.references_as,
+        "positions": network.positions_per_sample,
+        "ranges": {
+            "method": network.ranges.method,
+            "output_errors": dict(network.ranges.output_errors),
+        },
+    }
+
+
+def _table(result: dict[str, Any]) -> str:
+    ranges = result["ranges"]
+    errors = ", ".join(f"{name} {error:.3g}" for name, error in ranges["output_errors"].items())
+    kept = (
+        f"{result['references']} and {result['held_back']} held back, {result['references_as']}, "
+        f"{result['positions']} positions a layer"
+    )
+    return pairs(
+        [
+            ("bundle", f"{result['file']}, {bytes_text(result['bytes'])}"),
+            ("model", f"{result['model']}, {result['layers']} linear layers"),
+            ("scheme", f"{result['scheme']}, activations of {result['activation_bits']} bits"),
+            ("ranges", ranges["method"]),
+            ("output errors", errors),
+            ("rank", result["rank"]),
+            ("references", kept),
+            ("judged by", "classes" if result["classes"] else "output error"),
+        ]
+    )

@@ -1,0 +1,65 @@
+"""Results as documents: the JSON that other programs rely on, and what the history keeps."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from agent.buffer import SampleBuffer
+from agent.drift import Drift
+from agent.loop import Calibration
+from calib.verify import Judgement
+
+
+def measurement_document(measured: Judgement, drift: Drift) -> dict[str, Any]:
+    """What `measure` reports."""
+    return {
+        "layers": [{"name": name, **asdict(error)} for name, error in measured.errors.items()],
+        "mean_relative_error": measured.mean_error,
+        "held_back_loss": measured.loss,
+        "drift": asdict(drift),
+    }
+
+
+def calibration_document(
+    calibration: Calibration, buffer: SampleBuffer, sequence_before: int
+) -> dict[str, Any]:
+    """What `calibrate` reports; the layers' figures are those of the candidate."""
+    before, after = calibration.verdict.before, calibration.verdict.after
+    commit = calibration.commit
+    return {
+        **_figures(calibration),
+        "selected": [asdict(one) for one in calibration.chosen],
+        "buffer": {"capacity_bytes": buffer.capacity_bytes, "bytes_used": buffer.bytes_used},
+        "layers": [
+            {
+                "name": name,
+                "rank": calibration.factors[name].rank,
+                "error_before": error.relative_error,
+                "error_after": after.errors[name].relative_error,
+            }
+            for name, error in before.errors.items()
+        ],
+        "sequence": sequence_before if commit is None else commit.sequence,
+    }
+
+
+def history_fields(calibration: Calibration) -> dict[str, Any]:
+    """What the history keeps of a calibration."""
+    commit = calibration.commit
+    return {**_figures(calibration), "sequence": None if commit is None else commit.sequence}
+
+
+def _figures(calibration: Calibration) -> dict[str, Any]:
+    verdict, commit = calibration.verdict, calibration.commit
+    before, after = verdict.before, verdict.after
+    return {
+        "accepted": verdict.accepted,
+        "reason": verdict.reason,
+        "method": calibration.method,
+        "samples_used": len(calibration.chosen),
+        "seconds": calibration.seconds,
+        "bytes_written": 0 if commit is None else commit.bytes_written,
+        "held_back": {"before": before.loss, "after": after.loss},
+        "mean_layer_error": {"before": before.mean_error, "after": after.mean_error},
+    }

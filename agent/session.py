@@ -1,0 +1,228 @@
+"""From a store to a closed loop: what the commands and the service start with.
+
+A session is the installed bundle on the store's chip, in the state that the store remembers, with
+the active factors and the sample buffer. Who changes the store locks it first.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from agent.buffer import SampleBuffer
+from agent.chip import chip_of
+from agent.drift import Drift, baseline_of, drift
+from agent.errors import RuntimeUnavailableError, StoreError
+from agent.events import CALIBRATION, record
+from agent.loop import Calibration, CalibrationRequest, ClosedLoop, Commit
+from agent.report import history_fields
+from agent.runtimes.base import Runtime
+from agent.runtimes.cim import CimRuntime
+from agent.store.package import Package, read_package
+from agent.store.store import Store
+from agent.watched import WatchedReferences
+from calib.errors import CalibError
+from calib.factor_codes import decode_factors
+from calib.factors import Factors, no_factors
+from calib.packed import PackedNetwork
+from calib.schemes.weights import FLOAT, SCHEMES
+from calib.verify import Judgement
+from device_models.array import Chip, State
+
+REMEMBERED = ("age_s", "temperature_c")
+"""What the store remembers of an emulated chip."""
+
+
+@dataclass(frozen=True)
+class StoreCommitter:
+    """Makes factors durable in a store."""
+
+    store: Store
+
+    def commit(self, payload: bytes) -> Commit:
+        """See `agent.loop.FactorStore`."""
+        done = self.store.commit_factors(payload)
+        return Commit(done.sequence, done.bytes_written)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What was written besides the factors."""
+
+    bytes_written: int
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Session:
+    """A store's network on its chip."""
+
+    store: Store
+    package: Package
+    chip: Mapping[str, Any]
+    """As the store describes it."""
+
+    conditions: State
+    """The chip's age and temperature."""
+
+    sequence: int
+    """Of the active factors when the session began; 0 for none."""
+
+    baseline: float | None
+    """Mean layer error just after the calibration that made the active factors."""
+
+    loop: ClosedLoop
+    warnings: tuple[str, ...]
+
+    def drift(self, now: Judgement) -> Drift:
+        """How the chip does now, against how it did after its calibration."""
+        return drift(now.mean_error, self.baseline)
+
+    def calibrate(self, request: CalibrationRequest) -> Calibration:
+        """Close the loop once; accepted factors are durable when this returns.
+
+        Raises:
+            AgentError: the store refuses, or the runtime cannot do what is asked.
+            CalibError: no sensible factors can be found.
+        """
+        return self.loop.calibrate(request, StoreCommitter(self.store))
+
+    def record(self, calibration: Calibration) -> Recorded:
+        """Keep the buffer and note the calibration; failures are warnings, nothing is undone."""
+        warnings: list[str] = []
+        written = 0
+        try:
+            written += self.store.write_buffer(self.loop.buffer.to_bytes())
+        except StoreError as error:
+            warnings.append(f"done, but the sample buffer was not kept: {error}")
+        conditions = {name: getattr(self.conditions, name) for name in REMEMBERED}
+        fields = {**history_fields(calibration), **conditions}
+        noted, warning = record(self.store, CALIBRATION, fields)
+        warnings += [] if warning is None else [warning]
+        return Recorded(written + noted, tuple(warnings))
+
+    def watched(self, report: Callable[[int, int], None], samples: int) -> Session:
+        """The same session, which tells how much of `samples` reference samples it went through."""
+        network = self.loop.network
+        references = WatchedReferences(network.references, report, samples)
+        loop = replace(self.loop, network=replace(network, references=references))
+        return replace(self, loop=loop)
+
+
+def remember(store: Store, age_s: float | None, temperature_c: float | None) -> None:
+    """Keep a new age or temperature, where one is given; takes the store's lock.
+
+    Raises:
+        StoreError: another holds the store, or it cannot be written.
+    """
+    given = dict(zip(REMEMBERED, (age_s, temperature_c), strict=True))
+    values = {name: value for name, value in given.items() if value is not None}
+    if values:
+        with store.lock():
+            store.remember(values)
+
+
+def open_session(
+    store: Store, age_s: float | None = None, temperature_c: float | None = None
+) -> Session:
+    """Load the installed bundle and everything that belongs to it; writes nothing.
+
+    Args:
+        store: where.
+        age_s: of the chip; what the store remembers, where None.
+        temperature_c: of the chip; what the store remembers, where None.
+
+    Raises:
+        AgentError: nothing is installed, or it cannot be loaded; the sentence says what to do.
+        DeviceModelError: the chip's description is no longer known, or the conditions cannot be.
+    """
+    bundle = store.bundle()
+    state = store.state()
+    package = read_package(bundle)
+    history = store.read_history().entries
+    conditions = _conditions(state.remembered, age_s, temperature_c)
+    chip = chip_of(state.chip)
+    sequence, factors, factor_warning = _active_factors(store, package.network)
+    buffer, buffer_warning = _buffer(store)
+    # The same store gives the same result, and the next calibration draws anew.
+    generator = np.random.default_rng([package.network.seed, len(history)])
+    loop = ClosedLoop(
+        network=package.network,
+        runtime=runtime_of(package, chip, conditions, generator.spawn(1)[0]),
+        factors=factors,
+        buffer=buffer,
+        clock=_clock(),
+        generator=generator,
+    )
+    return Session(
+        store=store,
+        package=package,
+        chip=state.chip,
+        conditions=conditions,
+        sequence=sequence,
+        baseline=baseline_of(history, sequence),
+        loop=loop,
+        warnings=tuple(w for w in (factor_warning, buffer_warning) if w is not None),
+    )
+
+
+def runtime_of(
+    package: Package, chip: Chip, conditions: State, generator: np.random.Generator
+) -> Runtime:
+    """What runs a package's main path.
+
+    Raises:
+        RuntimeUnavailableError: this version has no such runtime, or the package is not quantised.
+    """
+    if package.runtime != "cim":
+        raise RuntimeUnavailableError(
+            f"the bundle wants the runtime {package.runtime!r}, this npp-agent has cim; "
+            "pack the model for that"
+        )
+    if package.network.scheme == FLOAT:
+        raise RuntimeUnavailableError(
+            f"the bundle of {package.model} holds float weights: install it with --scheme "
+            f"{', '.join(SCHEMES)}"
+        )
+    return CimRuntime(package.network, chip, conditions, generator)
+
+
+def _conditions(
+    remembered: Mapping[str, Any], age_s: float | None, temperature_c: float | None
+) -> State:
+    known = {name: remembered[name] for name in REMEMBERED if name in remembered}
+    if any(type(value) not in {int, float} for value in known.values()):
+        raise StoreError(f"the store remembers {known}, which is no age and temperature")
+    given = dict(zip(REMEMBERED, (age_s, temperature_c), strict=True))
+    return State(**{**known, **{name: v for name, v in given.items() if v is not None}})
+
+
+def _active_factors(store: Store, network: PackedNetwork) -> tuple[int, Factors, str | None]:
+    stored = store.load_factors()
+    if stored is None:
+        return 0, no_factors(network.layers), None
+    try:
+        return stored.sequence, decode_factors(stored.payload, network.layers), None
+    except CalibError as error:
+        warning = f"factors {stored.sequence} cannot be used, none run: {error}"
+        return 0, no_factors(network.layers), warning
+
+
+def _buffer(store: Store) -> tuple[SampleBuffer, str | None]:
+    stored = store.read_buffer()
+    if stored.payload is None:
+        return SampleBuffer(), stored.warning
+    try:
+        return SampleBuffer.from_bytes(stored.payload), stored.warning
+    except StoreError as error:
+        return SampleBuffer(), str(error)
+
+
+def _clock() -> Callable[[], float]:
+    """Unix time that no correction of the system's clock moves while we run."""
+    start_s = time.time() - time.monotonic()
+    return lambda: start_s + time.monotonic()

@@ -1,0 +1,1 @@
+"""Work for a workstation: packing models, simulation, reports, pictures."""
