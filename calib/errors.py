@@ -4,7 +4,8 @@
     ├── GraphError              a graph that cannot be read, typed or run
     │   └── UnsupportedError    an operation, or a form of it, that is not implemented
     ├── SampleError             samples of a wrong shape, type, range or number
-    └── SolveError              sums from which no sensible factors follow
+    ├── SolveError              sums from which no sensible factors follow
+    └── TrainingError           training that diverges
 
 Every message says what is wrong, where, both values, and what to do.
 """
@@ -30,3 +31,7 @@ class SampleError(CalibError):
 
 class SolveError(CalibError):
     """Sums from which no sensible factors follow."""
+
+
+class TrainingError(CalibError):
+    """Training that diverges."""
