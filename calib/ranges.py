@@ -74,9 +74,14 @@ def choose_ranges(
         samples: [n, ...]
         bits: of the activation codes.
         generator: draws which values are looked at.
+
+    Raises:
+        GraphError: the network's activations or answers are not finite.
     """
     values = input_values(graph, layers, samples, generator)
     clean = _answers(graph, samples, {})
+    if not np.isfinite(clean).all():
+        raise GraphError(f"network {graph.name!r} gives answers that are not finite; check it")
     codes = {
         method: {name: find(seen, bits) for name, seen in values.items()}
         for method, find in RANGE_METHODS.items()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from calib.errors import CalibError, SampleError
 from calib.graph.linear import LinearLayer
+from calib.references import position_bytes
 from calib.stored_references import stored_bytes_per_position
 
 POSITIONS = 16
@@ -14,7 +15,6 @@ POSITIONS = 16
 
 FEWEST_STORED_POSITIONS = 2
 FEWEST_SAMPLES = 8
-FORMS = ("auto", "stored", "recomputed")
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Costs:
             p = min(positions, layer.positions)
             fit += p * stored_bytes_per_position([layer]) + 4
             outputs += p * 2 * layer.outputs
-            places += p * 2
+            places += p * position_bytes(layer)
         per_sample = self.sample_bytes + self.answer_bytes + places
         return samples * per_sample + references * fit + held_back * outputs
 
@@ -65,14 +65,20 @@ def split_samples(available: int, held_back: int, references: int) -> tuple[int,
     """Held-back and reference samples: as asked, or a quarter and three quarters of what is there.
 
     Raises:
-        SampleError: fewer than eight samples.
+        SampleError: fewer than eight samples, or none to judge or to fit with.
     """
+    asked = held_back + references
+    if min(held_back, references) < 1 or asked < FEWEST_SAMPLES:
+        raise SampleError(
+            f"{held_back} held-back samples and {references} references are asked for; give at "
+            f"least one of each, and {FEWEST_SAMPLES} in all"
+        )
     if available < FEWEST_SAMPLES:
         raise SampleError(
             f"{available} samples are too few: at least {FEWEST_SAMPLES} are needed, and "
-            f"{held_back + references} are asked for"
+            f"{asked} are asked for"
         )
-    if available >= held_back + references:
+    if available >= asked:
         return held_back, references
     quarter = max(available // 4, 1)
     return quarter, available - quarter
@@ -83,28 +89,34 @@ def plan_references(
 ) -> ReferencePlan:
     """Choose form, samples and positions within the budget.
 
-    `auto` takes the form that needs fewer bytes for the same samples and positions.
+    As many samples as fit, in either form, with as many positions as fit then; where both forms
+    have the same, `auto` takes the one of fewer bytes.
 
     Raises:
         CalibError: not even eight samples fit, or the form is unknown.
     """
     if form not in FORMS:
         raise CalibError(f"references are kept as one of {', '.join(FORMS)}, not {form!r}")
-    if form == "auto":
-        total = held_back + references
-        cheaper = costs.recomputed(total) <= costs.stored(held_back, references, POSITIONS)
-        form = "recomputed" if cheaper else "stored"
-    find = _recomputed if form == "recomputed" else _stored
+    forms = [_FORMS[form]] if form != "auto" else list(_FORMS.values())
     for samples in range(held_back + references, FEWEST_SAMPLES - 1, -1):
-        share = max(round(samples * held_back / (held_back + references)), 1)
-        plan = find(costs, budget_bytes, share, samples - share)
-        if plan is not None:
-            return plan
-    smallest = min(costs.recomputed(FEWEST_SAMPLES), costs.stored(2, 6, FEWEST_STORED_POSITIONS))
+        share = _share(samples, held_back, references)
+        plans = [find(costs, budget_bytes, share, samples - share) for find in forms]
+        fitting = [plan for plan in plans if plan is not None]
+        if fitting:
+            return min(fitting, key=lambda plan: (-plan.positions, plan.bytes))
+    share = _share(FEWEST_SAMPLES, held_back, references)
+    stored = costs.stored(share, FEWEST_SAMPLES - share, FEWEST_STORED_POSITIONS)
+    smallest = min(stored, costs.recomputed(FEWEST_SAMPLES))
     raise CalibError(
-        f"{form} references of {FEWEST_SAMPLES} samples do not fit {budget_bytes // 1024} KiB; "
-        f"the cheapest form takes {-(-smallest // 1024)} KiB: raise --budget-kib"
+        f"references of {FEWEST_SAMPLES} samples, {form}, do not fit {budget_bytes / 1024:.4g} "
+        f"KiB; the cheapest form takes {-(-smallest // 1024)} KiB: raise --budget-kib"
     )
+
+
+def _share(samples: int, held_back: int, references: int) -> int:
+    """How many of fewer samples are held back: the same share, but at least one of each."""
+    share = round(samples * held_back / (held_back + references))
+    return min(max(share, 1), samples - 1)
 
 
 def _recomputed(
@@ -124,3 +136,7 @@ def _stored(
         if size <= budget_bytes:
             return ReferencePlan("stored", held_back, references, positions, size)
     return None
+
+
+_FORMS = {"recomputed": _recomputed, "stored": _stored}
+FORMS = ("auto", *_FORMS)

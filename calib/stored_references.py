@@ -131,10 +131,12 @@ def _stored_layer(layer: LinearLayer, clean: Sequence[ReferenceBlock]) -> Stored
     row_scale = _scale(np.abs(rows).max(), 127)
     output_scale = _scale(np.abs(outputs).max(), 1)
     gradient_scales = np.array([_scale(np.abs(g).max(), 127) for g in gradients], np.float32)
+    with np.errstate(under="ignore"):  # next to the largest, such a number is zero
+        halved = (outputs / np.float32(output_scale)).astype(np.float16)
     return StoredLayer(
         rows=np.rint(rows / row_scale).astype(np.int8),
         row_scale=row_scale,
-        outputs=(outputs / output_scale).astype(np.float16),
+        outputs=halved,
         output_scale=output_scale,
         gradients=np.rint(gradients / gradient_scales[:, None, None]).astype(np.int8),
         gradient_scales=gradient_scales,
