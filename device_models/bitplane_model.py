@@ -19,7 +19,12 @@ _HEAT = "stated assumption: biased near the point where mobility and V_T cancel"
 
 @dataclass(frozen=True)
 class BitPlaneSram:
-    """Parameters of a bit-plane SRAM array. A count is the current of one cell."""
+    """Parameters of a bit-plane SRAM array. A count is the current of one cell.
+
+    The defaults are the preset `sram-bitplane`. A gain or an offset makes column sums fractional,
+    and what a converter then rounds away is no longer a matter of the chip alone: it acts like a
+    noise that no correction can learn, as read noise does. Hence gains and noise this small.
+    """
 
     kind: ClassVar[str] = "bitplane"
 
@@ -59,7 +64,7 @@ class BitPlaneSram:
         high=10.0,
     )
     column_gain_sigma: float = parameter(
-        0.03,
+        0.015,
         unit="1",
         meaning="standard deviation of a column's gain, static",
         source=_CROSSSIM,
@@ -67,15 +72,15 @@ class BitPlaneSram:
         high=10.0,
     )
     column_offset_counts: float = parameter(
-        1.0,
+        0.05,
         unit="counts",
-        meaning="standard deviation of a column's offset, static",
+        meaning="standard deviation of a column's offset after auto-zero, static",
         source=_CROSSSIM,
         low=0.0,
         high=512.0,
     )
     read_noise_counts: float = parameter(
-        0.15,
+        0.05,
         unit="counts",
         meaning="standard deviation of the noise of one conversion, new each time",
         source="ASiM, arXiv 2411.11022: N(0, sigma) before rounding; value: stated assumption",
