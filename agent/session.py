@@ -6,6 +6,7 @@ the active factors and the sample buffer. Who changes the store locks it first.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -22,7 +23,9 @@ from agent.loop import Calibration, CalibrationRequest, ClosedLoop, Commit
 from agent.report import history_fields
 from agent.runtimes.base import Runtime
 from agent.runtimes.cim import CimRuntime
+from agent.store.bundle import Bundle
 from agent.store.package import Package, read_package
+from agent.store.state import State as InstalledState
 from agent.store.store import Store
 from agent.watched import WatchedReferences
 from calib.errors import CalibError
@@ -69,6 +72,9 @@ class Session:
     conditions: State
     """The chip's age and temperature."""
 
+    remembered: State
+    """The age and temperature that the store remembers."""
+
     sequence: int
     """Of the active factors when the session began; 0 for none."""
 
@@ -113,17 +119,21 @@ class Session:
         return replace(self, loop=loop)
 
 
-def remember(store: Store, age_s: float | None, temperature_c: float | None) -> None:
-    """Keep a new age or temperature, where one is given; takes the store's lock.
+def remember(session: Session, *, locked: bool = False) -> None:
+    """Keep the chip's age and temperature for the next command, if they are new.
+
+    Args:
+        session: whose conditions.
+        locked: the caller holds the store's lock; else it is taken here.
 
     Raises:
         StoreError: another holds the store, or it cannot be written.
     """
-    given = dict(zip(REMEMBERED, (age_s, temperature_c), strict=True))
-    values = {name: value for name, value in given.items() if value is not None}
-    if values:
-        with store.lock():
-            store.remember(values)
+    if session.conditions == session.remembered:
+        return
+    values = {name: getattr(session.conditions, name) for name in REMEMBERED}
+    with contextlib.nullcontext() if locked else session.store.lock():
+        session.store.remember(values)
 
 
 def open_session(
@@ -140,11 +150,13 @@ def open_session(
         AgentError: nothing is installed, or it cannot be loaded; the sentence says what to do.
         DeviceModelError: the chip's description is no longer known, or the conditions cannot be.
     """
-    bundle = store.bundle()
-    state = store.state()
+    state, bundle = _installed(store)
     package = read_package(bundle)
     history = store.read_history().entries
-    conditions = _conditions(state.remembered, age_s, temperature_c)
+    remembered = _conditions(state.remembered)
+    given = {"age_s": age_s, "temperature_c": temperature_c}
+    changed = {name: value for name, value in given.items() if value is not None}
+    conditions = replace(remembered, **changed)
     chip = chip_of(state.chip)
     sequence, factors, factor_warning = _active_factors(store, package.network)
     buffer, buffer_warning = _buffer(store)
@@ -163,6 +175,7 @@ def open_session(
         package=package,
         chip=state.chip,
         conditions=conditions,
+        remembered=remembered,
         sequence=sequence,
         baseline=baseline_of(history, sequence),
         loop=loop,
@@ -191,14 +204,22 @@ def runtime_of(
     return CimRuntime(package.network, chip, conditions, generator)
 
 
-def _conditions(
-    remembered: Mapping[str, Any], age_s: float | None, temperature_c: float | None
-) -> State:
+def _installed(store: Store) -> tuple[InstalledState, Bundle]:
+    """State and bundle that belong together, whoever installs meanwhile."""
+    state, bundle = store.state(), store.bundle()
+    while state.bundle_id != bundle.id:
+        state, bundle = store.state(), store.bundle()
+    return state, bundle
+
+
+def _conditions(remembered: Mapping[str, Any]) -> State:
     known = {name: remembered[name] for name in REMEMBERED if name in remembered}
     if any(type(value) not in {int, float} for value in known.values()):
-        raise StoreError(f"the store remembers {known}, which is no age and temperature")
-    given = dict(zip(REMEMBERED, (age_s, temperature_c), strict=True))
-    return State(**{**known, **{name: v for name, v in given.items() if v is not None}})
+        raise StoreError(
+            f"the store remembers {known}, which is no age and temperature; install the bundle "
+            "again"
+        )
+    return State(**known)
 
 
 def _active_factors(store: Store, network: PackedNetwork) -> tuple[int, Factors, str | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,12 @@ import click
 from agent.cli.common import chip_state_options, emit, json_option, store_option
 from agent.cli.installed import warn
 from agent.cli.progress import progress
-from agent.cli.table import table
+from agent.cli.table import WIDTH, table
 from agent.cli.units import bytes_text, seconds_text
 from agent.loop import Calibration, CalibrationRequest
 from agent.methods import METHODS, resolve
 from agent.report import calibration_document
-from agent.session import Session, open_session
+from agent.session import Session, open_session, remember
 from agent.store.store import Store
 from calib.selection import RULES
 
@@ -57,6 +58,8 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
         session = open_session(opened, age_s, temperature_c)
         for sentence in session.warnings:
             warn(sentence)
+        if not dry_run:
+            remember(session, locked=True)
         with progress("calibrating") as report:
             watched = session.watched(report, _samples_looked_at(session, request))
             calibration = watched.calibrate(request)
@@ -116,4 +119,5 @@ def verdict_text(document: dict[str, Any]) -> str:
             f", {bytes_text(document['bytes_written'])} of factors written as number "
             f"{document['sequence']}"
         )
-    return f"{outcome}: {document['reason']}\n{document['method']}, {spent}{kept}"
+    sentence = textwrap.fill(f"{outcome}: {document['reason']}", WIDTH)
+    return f"{sentence}\n{document['method']}, {spent}{kept}"

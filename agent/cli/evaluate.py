@@ -43,9 +43,8 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
     The float network is that of --float, else the one in the bundle, if the bundle keeps it.
     """
     samples = read_data(data, key)
-    opened = Store(store)
-    remember(opened, age_s, temperature_c)
-    session = open_session(opened)
+    session = open_session(Store(store), age_s, temperature_c)
+    remember(session)
     for sentence in session.warnings:
         warn(sentence)
     graph = _float_graph(session, float_model)

@@ -45,9 +45,9 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
     """
     described = describe_chip(chip, chip_seed)
     opened = open_bundle(bundle)
+    kept, package = prepared(opened, scheme)
     target = Store(store)
     with target.lock(create=True):
-        kept, package = prepared(opened, scheme)
         state = install(target, kept, package, described)
         facts = {
             "model": package.model,

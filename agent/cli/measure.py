@@ -38,9 +38,8 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
     as_json: bool,  # noqa: FBT001  # click passes flags by name
 ) -> None:
     """Run the held-back samples on the chip and compare each layer with its reference."""
-    opened = Store(store)
-    remember(opened, age_s, temperature_c)
-    session = open_session(opened)
+    session = open_session(Store(store), age_s, temperature_c)
+    remember(session)
     for sentence in session.warnings:
         warn(sentence)
     with progress("measuring") as report:

@@ -21,7 +21,13 @@ from calib.schemes.weights import FLOAT, SCHEMES
 
 @click.command()
 @click.argument("model", type=FILE)
-@click.option("--samples", required=True, metavar="DATA.npz", type=FILE, help="Samples, no labels.")
+@click.option(
+    "--samples",
+    required=True,
+    metavar="DATA.npz",
+    type=FILE,
+    help="Samples; labels are only checked.",
+)
 @click.option("--key", help="Read the arrays KEY_x and KEY_y instead of x and y.")
 @click.option("--out", required=True, metavar="FILE.npp", type=FILE, help="The bundle to write.")
 @click.option("--scheme", type=click.Choice([*SCHEMES, FLOAT]), default="int8", show_default=True)
