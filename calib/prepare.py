@@ -67,6 +67,7 @@ def check_data(graph: Graph, x: Float32, labels: NDArray[np.integer] | None) -> 
     return Decision(classes=False, projection=projection / np.float32(np.sqrt(outputs)))
 
 
+@np.errstate(under="ignore")  # a number too small for its type is zero
 def prepare(
     graph: Graph,
     x: Float32,

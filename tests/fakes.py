@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+
+from agent.runtimes.base import LayerTrace, Positions, Trace
+from calib.factors import Factors
+from calib.graph.executor import run
+from calib.graph.linear import LinearLayer, multiply
+from calib.packed import PackedNetwork
 
 NEVER = 2**31
 """No operation has this number."""
@@ -75,3 +83,46 @@ def copy_tree(source: Path, target: Path) -> Path:
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(source, target)
     return target
+
+
+class DeviatingRuntime:
+    """Runs a packed network's nominal weights, each off by its own factor; taps only, no probe."""
+
+    def __init__(
+        self, network: PackedNetwork, deviation: float, generator: np.random.Generator
+    ) -> None:
+        self.layers = network.layers
+        self.graph = network.decision_graph
+        self.runs = 0
+        self.weights = {
+            layer.name: layer.weight
+            * (1 + deviation * generator.standard_normal(layer.weight.shape)).astype(np.float32)
+            for layer in network.layers
+        }
+
+    def run(self, samples: Any, factors: Factors, taps: Positions) -> Trace:
+        self.runs += 1
+        seen: dict[str, LayerTrace] = {}
+        replace = {
+            layer.name: self._replacement(layer, factors, taps.get(layer.name), seen)
+            for layer in self.layers
+        }
+        answers = run(self.graph, samples, replace=replace)[self.graph.output]
+        return Trace(answers, seen)
+
+    def _replacement(
+        self, layer: LinearLayer, factors: Factors, positions: Any, seen: dict[str, LayerTrace]
+    ) -> Callable[[Any], Any]:
+        def replacement(x: Any) -> Any:
+            rows = layer.rows(x)
+            main = multiply(rows, self.weights[layer.name]) + layer.bias
+            outputs = factors[layer.name].apply(main, rows)
+            if positions is not None:
+                at = (np.arange(len(x))[:, None], positions)
+                seen[layer.name] = LayerTrace(rows[at], main[at], outputs[at])
+            return layer.tensor(outputs)
+
+        return replacement
+
+    def close(self) -> None:
+        """Nothing is held."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -80,13 +81,27 @@ def chain(depth: int, width: int = 6, seed: int = 0, *, relu: bool = False) -> G
     return Graph("chain", Port("x", (1, width)), last, tuple(nodes), constants)
 
 
+def on_int8_grid(graph: Graph, seed: int = 0) -> Graph:
+    """The chain with weights that int8 holds exactly: whole numbers over 128, 127 in each row."""
+    generator = np.random.default_rng(seed)
+    constants = {}
+    for name, weight in graph.constants.items():
+        codes = generator.integers(-127, 128, weight.shape)
+        codes[0] = 127
+        constants[name] = (codes / 128).astype(np.float32)
+    return replace(graph, constants=constants)
+
+
 def samples_for(graph: Graph, count: int, seed: int = 1) -> Array:
     """Normal samples."""
     shape = (count, *graph.input.shape[1:])
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
-def packed(graph: Graph, count: int = 24, seed: int = 1, **options: Any) -> PackedNetwork:
-    """A network packed from normal samples: a quarter held back."""
+def packed(
+    graph: Graph, count: int = 24, seed: int = 1, *, labels: bool = False, **options: Any
+) -> PackedNetwork:
+    """A network packed from normal samples, a quarter held back; labels make outputs classes."""
     chosen = {"held_back": count // 4, "references": count - count // 4, **options}
-    return prepare(graph, samples_for(graph, count, seed), None, PackOptions(**chosen))
+    named = np.zeros(count, np.intp) if labels else None
+    return prepare(graph, samples_for(graph, count, seed), named, PackOptions(**chosen))
