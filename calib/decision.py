@@ -1,8 +1,9 @@
 """What the network decides with its output, and how much a change of the output costs.
 
 For a classifier the decision is the class; the *margin* of a sample is the clean logit of its best
-class less that of the second, and the loss of an answer is logistic in its margin. Without classes
-a fixed random projection of the output takes the margin's place, and squared change that of loss.
+class less that of the second. What a change of the margin would cost is predicted by the logistic
+loss; what an answer costs is measured by its distance from the clean one. Without classes a fixed
+random projection of the output takes the margin's place, and squared change that of loss.
 """
 
 from __future__ import annotations
@@ -69,20 +70,27 @@ class Decision:
         return softplus(-(before + change)) - softplus(-before)
 
     def losses(self, clean: Float32, answers: Float32) -> Float32:
-        """The loss of measured answers, judged by the clean ones: [n].
+        """The loss of measured answers, judged by the clean ones: [n], 0 for equal answers.
 
-        With classes, logistic in the lead of the clean best class over the strongest other one;
-        else the squared relative error of the answer.
+        With classes, the Kullback-Leibler divergence of the class probabilities, in nats: an answer
+        surer than the clean one is no better. Else the squared error over the mean power of the
+        clean answers: relative to its own power, one answer near zero would outweigh all others.
         """
         flat, given = (x.astype(np.float64).reshape(len(clean), -1) for x in (clean, answers))
         if not self.classes:
-            power = np.maximum((flat**2).sum(axis=1), np.finfo(np.float32).tiny)
+            power = float((flat**2).sum(axis=1).mean()) or 1.0
             return np.asarray(((given - flat) ** 2).sum(axis=1) / power)
-        best = flat.argmax(axis=1)[:, None]
-        lead = np.take_along_axis(given, best, axis=1)[:, 0]
-        np.put_along_axis(given, best, -np.inf, axis=1)
-        with np.errstate(invalid="ignore"):  # an answer of infinities has no loss: not a number
-            return softplus(given.max(axis=1) - lead)
+        wanted, found = log_softmax(flat), log_softmax(given)
+        with np.errstate(under="ignore", invalid="ignore"):
+            divergence = (np.exp(wanted) * (wanted - found)).sum(axis=1)
+        return np.asarray(np.maximum(divergence, 0))
+
+
+def log_softmax(logits: Float32) -> Float32:
+    """Logarithms of the class probabilities of logits [n, classes]; infinities give no number."""
+    with np.errstate(under="ignore", invalid="ignore"):
+        shifted = logits - logits.max(axis=1, keepdims=True)
+        return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
 
 
 def softplus(x: Float32) -> Float32:

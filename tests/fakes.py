@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from agent.runtimes.base import LayerTrace, Positions, Trace
+from agent.loop import Commit
+from agent.runtimes.base import LayerTrace, Positions, ProbingRuntime, Runtime, Trace
 from calib.factors import Factors
 from calib.graph.executor import run
 from calib.graph.linear import LinearLayer, multiply
@@ -126,3 +127,52 @@ class DeviatingRuntime:
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+class MemoryStore:
+    """Keeps committed factors in memory and what was active at that moment; fails if told to."""
+
+    def __init__(self, active: Callable[[], Factors], fails: Exception | None = None) -> None:
+        self.active, self.fails = active, fails
+        self.payloads: list[bytes] = []
+        self.active_at_commit: list[Factors] = []
+        self.log: list[str] = []
+
+    def commit(self, payload: bytes) -> Commit:
+        self.log.append("commit")
+        self.active_at_commit.append(self.active())
+        if self.fails is not None:
+            raise self.fails
+        self.payloads.append(payload)
+        return Commit(len(self.payloads), len(payload))
+
+
+class LoggedRuntime:
+    """Another runtime, each run of it in a log; cannot drive single layers."""
+
+    def __init__(self, inner: Runtime, log: list[str]) -> None:
+        self.inner, self.log, self.layers = inner, log, inner.layers
+
+    def run(self, samples: Any, factors: Factors, taps: Positions) -> Trace:
+        self.log.append("run")
+        return self.inner.run(samples, factors, taps)
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+class ConservativeRuntime:
+    """Another runtime whose answers turn round as soon as it gets other factors than the first."""
+
+    def __init__(self, inner: ProbingRuntime, first: Factors) -> None:
+        self.inner, self.first, self.layers = inner, first, inner.layers
+
+    def run(self, samples: Any, factors: Factors, taps: Positions) -> Trace:
+        trace = self.inner.run(samples, factors, taps)
+        return trace if factors is self.first else Trace(-trace.answers, trace.layers)
+
+    def probe(self, layer: LinearLayer, rows: Any) -> Any:
+        return self.inner.probe(layer, rows)
+
+    def close(self) -> None:
+        self.inner.close()

@@ -21,13 +21,16 @@ def _weight(generator: np.random.Generator, *shape: int) -> Array:
     return (generator.standard_normal(shape) / np.sqrt(fan_in)).astype(np.float32)
 
 
-def classifier(seed: int = 0, classes: int = 5) -> Graph:
-    """Images [n, 2, 8, 8]: a dense, a depthwise and a strided convolution, a Gemm, a Softmax."""
+def classifier(seed: int = 0, classes: int = 5, groups: int = 6) -> Graph:
+    """Images [n, 2, 8, 8]: a dense, a depthwise and a strided convolution, a Gemm, a Softmax.
+
+    With fewer than 6 groups the second convolution is grouped, or dense.
+    """
     generator = np.random.default_rng(seed)
     constants = {
         "w1": _weight(generator, 6, 2, 3, 3),
         "b1": _weight(generator, 6),
-        "w2": _weight(generator, 6, 1, 3, 3),
+        "w2": _weight(generator, 6, 6 // groups, 3, 3),
         "w3": _weight(generator, 8, 6, 3, 3),
         "w4": _weight(generator, classes, 8),
         "b4": _weight(generator, classes),
@@ -35,7 +38,7 @@ def classifier(seed: int = 0, classes: int = 5) -> Graph:
     nodes = (
         Node("first", "Conv", ("x", "w1", "b1"), ("a",), SAME),
         Node("relu1", "Relu", ("a",), ("b",)),
-        Node("depthwise", "Conv", ("b", "w2"), ("c",), {**SAME, "group": 6}),
+        Node("depthwise", "Conv", ("b", "w2"), ("c",), {**SAME, "group": groups}),
         Node("relu2", "Relu", ("c",), ("d",)),
         Node("strided", "Conv", ("d", "w3"), ("e",), {**SAME, "strides": (2, 2)}),
         Node("relu3", "Relu", ("e",), ("f",)),

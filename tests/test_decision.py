@@ -60,16 +60,27 @@ def test_without_classes_the_rise_is_the_square() -> None:
     np.testing.assert_allclose(found, [9, 0.25])
 
 
-def test_the_loss_judges_the_lead_of_the_class_that_is_clean_best() -> None:
-    clean = np.float32([[0, 9, 1], [3, 0, 0]])
-    given_answers = np.float32([[2, 1, 0], [5, 4, -1]])
-    expected = [math.log1p(math.exp(1)), math.log1p(math.exp(-1))]
-    np.testing.assert_allclose(CLASSES.losses(clean, given_answers), expected, rtol=1e-6)
+@given(seed=st.integers(0, 2**32 - 1), size=st.floats(0.01, 30))
+def test_the_loss_is_the_divergence_of_the_class_probabilities(seed: int, size: float) -> None:
+    clean, answers = size * np.random.default_rng(seed).standard_normal((2, 4, 5))
+    p, q = (np.exp(x) / np.exp(x).sum(axis=1, keepdims=True) for x in (clean, answers))
+    expected = (p * np.log(p / q)).sum(axis=1)
+    np.testing.assert_allclose(CLASSES.losses(clean, answers), expected, rtol=1e-6, atol=1e-12)
 
 
-def test_without_classes_the_loss_is_the_squared_relative_error() -> None:
-    clean, answers = np.float32([[3, 4], [1, 0], [0, 0]]), np.float32([[3, 5], [1, 0], [0, 0]])
-    np.testing.assert_allclose(projected(2).losses(clean, answers), [1 / 25, 0, 0])
+@given(seed=st.integers(0, 2**32 - 1), shift=st.floats(-100, 100))
+def test_nothing_is_better_than_the_clean_answer_itself(seed: int, shift: float) -> None:
+    """Not even a surer one: a loss of the margin alone would refuse to repair it."""
+    clean = np.random.default_rng(seed).standard_normal((3, 4))
+    np.testing.assert_allclose(CLASSES.losses(clean, clean + shift), 0, atol=1e-12)
+    assert (CLASSES.losses(clean, 2 * clean) > 1e-3).all()
+
+
+def test_without_classes_the_loss_is_the_squared_error_over_the_mean_power() -> None:
+    clean, answers = np.float32([[3, 4], [1, 0], [0, 2]]), np.float32([[3, 6], [1, 0], [3, 2]])
+    np.testing.assert_allclose(projected(2).losses(clean, answers), [4 / 10, 0, 9 / 10])
+    silence = np.zeros((2, 2), np.float32)
+    np.testing.assert_array_equal(projected(2).losses(silence, silence), [0, 0])
 
 
 def test_judging_leaves_the_answers_as_they_are() -> None:
