@@ -11,4 +11,6 @@ if ! "$python" -c 'import matplotlib' 2>/dev/null; then
     "$python" -m pip install -qq --no-input --disable-pip-version-check matplotlib >&2 ||
         echo "matplotlib could not be installed: the chart will be text" >&2
 fi
+# The network is small: a second thread would spend its time waiting.
+export OPENBLAS_NUM_THREADS="${OPENBLAS_NUM_THREADS:-1}"
 exec "$python" -m agent.cli demo "$@"

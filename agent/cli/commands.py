@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("agent.cli.demo:command", "Show the whole story on one emulated chip."),
     "pack": ("agent.cli.pack:command", "Make a bundle of a float model and samples."),
     "inspect": ("agent.cli.inspect:command", "Say what is in a bundle, and what it costs."),
     "install": ("agent.cli.install:command", "Put a bundle into a store, on a chip."),
