@@ -15,16 +15,20 @@ import pytest
 
 from agent.cli.demo_story import story
 from agent.errors import BundleError, InputError
+from agent.runtimes.cim import CimRuntime
 from agent.store.bundle import bundle_bytes, open_bundle
 from agent.store.package import read_package
 from agent.store.status import status_of
 from agent.store.store import Store
 from agent.workstation.chart import LayerBars, png_chart, text_chart
-from agent.workstation.demo import run_demo
+from agent.workstation.demo import CHIP, CHIP_SEED, SEEDS_TRIED, run_demo
 from agent.workstation.demo_bundle import DEMO_BUNDLE, read_held_out
+from calib.factors import no_factors
 from calib.graph.executor import run
 from calib.importers import load_model
+from device_models.array import Chip, State
 from device_models.errors import DeviceModelError
+from device_models.presets import preset
 
 ROOT = Path(__file__).resolve().parents[1]
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -115,6 +119,7 @@ def test_the_digits_are_those_of_the_source() -> None:
     assert found <= known
 
 
+@pytest.mark.slow
 def test_training_the_demo_again_gives_the_same_bytes(tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
     for name in ("first", "again"):
@@ -150,6 +155,23 @@ def test_a_chip_takes_the_accuracy_and_calibration_gives_it_back(
     assert all("rank" in one["reason"] for one in calibration["selected"])
     assert all(row["error_after"] < row["error_before"] for row in calibration["layers"])
     assert figures["bytes_written"] > calibration["bytes_written"] > 0
+
+
+def test_the_chip_is_as_bad_as_the_story_says(played: tuple[dict[str, Any], Path]) -> None:
+    figures, _ = played
+    assert figures["chip"] == {"name": CHIP, "seed": CHIP_SEED}
+    bundle = open_bundle(DEMO_BUNDLE)
+    network = read_package(bundle).network
+    held_out = read_held_out(bundle, network.graph.input.shape[1:])
+    right = []
+    for seed in range(SEEDS_TRIED):
+        chip, generator = Chip(preset(CHIP), seed), np.random.default_rng(0)
+        runtime = CimRuntime(network, chip, State(), generator)
+        answers = runtime.run(held_out.inputs, no_factors(network.layers), {}).answers
+        right.append((answers.argmax(axis=1) == held_out.labels).mean())
+    assert int(np.argmin(right)) == CHIP_SEED
+    assert right[CHIP_SEED] == figures["uncorrected"]
+    assert f"of the seeds 0 to {SEEDS_TRIED - 1} this one" in " ".join(story(figures).split())
 
 
 def test_a_restart_finds_the_factors(played: tuple[dict[str, Any], Path]) -> None:
@@ -221,6 +243,7 @@ def test_a_second_demo_uses_the_same_store(
     figures, folder = played
     shutil.copytree(folder / "store", tmp_path / "store")
     again = run_demo(Store(tmp_path / "store"), chip_seed=3)
+    assert "of the seeds" not in story({**again, "chart": None})
     assert again["chip"]["seed"] == 3
     assert again["restart"]["sequence"] > figures["again"]["sequence"]
 

@@ -26,8 +26,8 @@ def chart_subtitle(document: dict[str, Any]) -> str:
     """Chip, scheme and accuracies, in two lines."""
     used = document["calibration"]["samples_used"]
     return (
-        f"chip {chip_text(document['chip'])}; weights {document['scheme']}, rank "
-        f"{document['rank']}, {used} samples\naccuracy on {document['samples']} held-out digits: "
+        f"chip {chip_text(document['chip'])}; weights {document['scheme']}; calibrated with {used} "
+        f"samples\naccuracy on {document['samples']} held-out digits: "
         f"float {_percent(document['float'])}, uncorrected {_percent(document['uncorrected'])}, "
         f"corrected {_percent(document['corrected'])}"
     )
@@ -67,7 +67,7 @@ def _loss(document: dict[str, Any]) -> str:
     return _chapter(
         "2. A bad chip",
         _prose(
-            f"The emulated chip is {chip_text(document['chip'])}. {_what_it_does(document['chip'])}"
+            f"The emulated chip is {chip_text(document['chip'])}. {_what_it_does(document)}"
             f"On this chip the network reads {_percent(document['uncorrected'])} right. So wrong "
             "are the outputs of its layers:"
         ),
@@ -78,14 +78,16 @@ def _loss(document: dict[str, Any]) -> str:
     )
 
 
-def _what_it_does(chip: dict[str, Any]) -> str:
+def _what_it_does(document: dict[str, Any]) -> str:
+    chip, tried = document["chip"], document["seeds_tried"]
     name = str(chip["name"])
     if not name.startswith("mismatch-") or "description" in chip:
         return ""
+    worst = f"; of the seeds 0 to {tried - 1} this one costs most" if tried else ""
     return (
         "Each of its weights is off by a factor of its own, which never changes: by "
         f"{name.removeprefix('mismatch-')} % (one standard deviation). Another --chip-seed is "
-        "another chip. "
+        f"another chip{worst}. "
     )
 
 
