@@ -14,23 +14,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.errors import RuntimeUnavailableError
-from agent.measurement import against_references
-from agent.runtimes.base import ProbingRuntime, Runtime, can_probe
+from agent.runtimes.base import (
+    Float32,
+    LayerwiseRuntime,
+    ProbingRuntime,
+    Runtime,
+    can_probe,
+    is_layerwise,
+)
 from calib.factor_codes import rounded
-from calib.factors import Factors, Surrogate, no_factors
+from calib.factors import Factors, no_factors
 from calib.graph.linear import LinearLayer
-from calib.moments import MomentSums
+from calib.layer_fit import LayerFit, solve_together
+from calib.moments import matching
 from calib.packed import PackedNetwork
-from calib.reduced_rank import metric_from, solve_layer
-from calib.references import in_blocks
-from calib.sums import LayerSums
+from calib.references import fit_indices, in_blocks
 
 Indices = NDArray[np.integer]
-RIDGE = 1e-3
-"""Relative to the mean variance of a layer's inputs."""
-
-METRIC_FLOOR = 0.02
-"""Relative to the mean of the output metric's diagonal."""
 
 
 def fit(
@@ -74,36 +74,25 @@ def resolve(method: str, runtime: Runtime) -> str:
     return method
 
 
-def _sums(layer: LinearLayer, samples: int, positions: int) -> LayerSums:
-    """Sums for a layer; grouped ones get no low-rank part, so their inputs are not looked at."""
-    inputs = layer.inputs if layer.groups == 1 else 0
-    return LayerSums(inputs, layer.outputs, samples * min(positions, layer.positions))
-
-
-def _solved(network: PackedNetwork, layer: LinearLayer, sums: LayerSums, rank: int) -> Surrogate:
-    metric = metric_from(network.metrics[layer.name], METRIC_FLOOR)
-    return solve_layer(sums.statistics(RIDGE), metric, rank, layer.inputs)
-
-
 def _flat(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     return rows.reshape(-1, rows.shape[-1])
 
 
 def fit_by_probe(runtime: Runtime, network: PackedNetwork, chosen: Indices, rank: int) -> Factors:
-    """Each layer alone, on its clean inputs."""
+    """Each layer alone, on its clean inputs; rows of samples not chosen say how inputs vary."""
     probing = cast("ProbingRuntime", runtime)
-    sums = {
-        layer.name: _sums(layer, len(chosen), network.positions_per_sample)
-        for layer in network.layers
-    }
-    for block in in_blocks(network.references, chosen):
+    fits = {layer.name: LayerFit.of(network, layer, exact=True) for layer in network.layers}
+    wanted = set(chosen.tolist())
+    for block in in_blocks(network.references, fit_indices(network.references)):
+        run_on_chip = np.array([int(index) in wanted for index in block.indices])
         for layer in network.layers:
-            clean = block.layers[layer.name]
-            main = probing.probe(layer, clean.rows)
-            sums[layer.name].add(_flat(clean.rows), _flat(main), _flat(clean.outputs))
-    return Factors(
-        {layer.name: _solved(network, layer, sums[layer.name], rank) for layer in network.layers}
-    )
+            clean, fit_of = block.layers[layer.name], fits[layer.name]
+            fit_of.vary(_flat(clean.rows))
+            if run_on_chip.any():
+                rows = clean.rows[run_on_chip]
+                main = probing.probe(layer, rows)
+                fit_of.sums.add(_flat(rows), _flat(main), _flat(clean.outputs[run_on_chip]))
+    return solve_together(network, fits, rank)
 
 
 def fit_sequentially(
@@ -112,26 +101,45 @@ def fit_sequentially(
     """Layer after layer, each on the inputs that the corrected layers before it give."""
     factors = no_factors(network.layers)
     for layer in network.layers:
-        sums = _sums(layer, len(chosen), network.positions_per_sample)
+        fit_of = LayerFit.of(network, layer, exact=False)
         for block in in_blocks(network.references, chosen):
             taps = {layer.name: block.positions[layer.name]}
             seen = runtime.run(block.inputs, factors, taps).layers[layer.name]
             wanted = block.layers[layer.name].outputs
-            sums.add(_flat(seen.rows), _flat(seen.main), _flat(wanted))
-        factors = factors.replaced(layer.name, _solved(network, layer, sums, rank))
+            fit_of.sums.add(_flat(seen.rows), _flat(seen.main), _flat(wanted))
+        alone = solve_together(network, {layer.name: fit_of}, rank)
+        factors = factors.replaced(layer.name, alone[layer.name])
     return factors
 
 
 def moment_pass(
     runtime: Runtime, network: PackedNetwork, chosen: Indices, factors: Factors
 ) -> Factors:
-    """Match each channel's mean and spread, seen in one run of the corrected chip."""
-    sums = {layer.name: MomentSums() for layer in network.layers}
-    for block in in_blocks(network.references, chosen):
-        trace = runtime.run(block.inputs, factors, block.positions)
-        for name, (outputs, reference) in against_references(trace, block).items():
-            sums[name].add(outputs, reference)
-    return Factors({name: total.matched(factors[name]) for name, total in sums.items()})
+    """Match each channel's mean and spread, layer after layer of the corrected chip."""
+    blocks = list(in_blocks(network.references, chosen))
+    samples = np.concatenate([block.inputs for block in blocks])
+    matched = dict(factors.surrogates)
+
+    def adjust(layer: LinearLayer, outputs: Float32) -> tuple[Float32, Float32]:
+        positions = np.concatenate([block.positions[layer.name] for block in blocks])
+        wanted = np.concatenate([block.layers[layer.name].outputs for block in blocks])
+        seen = outputs if outputs.shape == wanted.shape else _at(outputs, positions)
+        scale, shift = matching(seen, wanted)
+        matched[layer.name] = matched[layer.name].then_scaled(scale, shift)
+        return scale, shift
+
+    if is_layerwise(runtime):
+        cast("LayerwiseRuntime", runtime).run_adjusting(samples, factors, adjust)
+        return Factors(matched)
+    for layer in network.layers:
+        taps = {layer.name: np.concatenate([block.positions[layer.name] for block in blocks])}
+        trace = runtime.run(samples, Factors(matched), taps)
+        adjust(layer, trace.layers[layer.name].outputs)
+    return Factors(matched)
+
+
+def _at(outputs: Float32, positions: Indices) -> Float32:
+    return outputs[np.arange(len(outputs))[:, None], positions]
 
 
 METHODS: Mapping[str, Callable[[Runtime, PackedNetwork, Indices, int], Factors]] = {

@@ -1,7 +1,8 @@
 """Factors as bytes, and the rounding that this implies.
 
-A and B are stored by component (row of A, column of B) as codes of 16 (float), 8 or 4 bits times a
-float32 scale; gain and offset as float32. The layout is in docs/format.md.
+A and B are stored by component (row of A, column of B) as codes times a float32 scale: A with 16
+(float), 8 or 4 bits, B, which is much smaller, with 16 or 8. Gain and offset are float32. The
+layout is in docs/format.md.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ _HEAD = struct.Struct("<HBBI")  # format, bits, 0, layers
 _LAYER = struct.Struct("<HHII")  # rank, 0, inputs, outputs
 _FORMAT = 1
 PRECISIONS = (16, 8, 4)
+_GRID_TOLERANCE = 1e-3
 
 
 def encode_factors(factors: Factors, layers: Sequence[LinearLayer], bits: int) -> bytes:
@@ -39,15 +41,48 @@ def encode_factors(factors: Factors, layers: Sequence[LinearLayer], bits: int) -
             raise CalibError(f"layer {layer.name}: the factors are not finite; nothing is stored")
         blocks.append(_LAYER.pack(s.rank, 0, layer.inputs, layer.outputs))
         blocks += [s.gain.astype("<f4").tobytes(), s.offset.astype("<f4").tobytes()]
-        blocks += [_encode_matrix(s.a, bits), _encode_matrix(s.b.T, bits)]
+        blocks += [_encode_matrix(s.a, bits), _encode_matrix(s.b.T, bits_of_b(bits))]
     return b"".join(blocks)
 
 
-def _encode_matrix(matrix: Float32, bits: int) -> bytes:
+def bits_of_b(bits: int) -> int:
+    """Bits of B's codes, where A's have `bits`."""
+    return max(bits, 8)
+
+
+def component_bytes(layer: LinearLayer, bits: int) -> float:
+    """What one component of a layer's surrogate takes: a row of A, a column of B, two scales."""
+    return layer.inputs * bits / 8 + layer.outputs * bits_of_b(bits) / 8 + 8
+
+
+def steps_of(matrix: NDArray[np.floating], bits: int) -> Float32:
+    """The step of each row's codes, [rows].
+
+    A row that lies on a grid already (see `calib.rounding`) keeps it, even where its largest code
+    is not the largest possible; else the row's largest entry becomes the largest code.
+    """
     largest = np.abs(matrix).max(axis=1, initial=0.0)
-    limit = 1.0 if bits == 16 else float(2 ** (bits - 1) - 1)
-    scales = np.where(largest > 0, largest / limit, 1.0).astype("<f4")
-    relative = matrix / np.maximum(scales, np.finfo(np.float32).tiny)[:, None]
+    if bits == 16:
+        return _usable(largest)
+    limit = 2 ** (bits - 1) - 1
+    steps = _usable(largest / limit)
+    for code in range(limit // 2 + 1, limit):
+        step = _usable(largest / code)
+        places = matrix / step[:, None]
+        on_grid = (np.abs(places - np.rint(places)) < _GRID_TOLERANCE).all(axis=1)
+        steps = np.where(on_grid, step, steps)
+    return steps
+
+
+def _usable(steps: NDArray[np.floating]) -> Float32:
+    narrow = steps.astype("<f4")
+    return np.where(narrow > np.finfo(np.float32).tiny, narrow, np.float32(1))
+
+
+def _encode_matrix(matrix: Float32, bits: int) -> bytes:
+    scales = steps_of(matrix, bits)
+    limit = float(2 ** (bits - 1) - 1)
+    relative = matrix / scales[:, None]
     if bits == 16:
         return bytes(scales.tobytes() + relative.astype("<f2").tobytes())
     codes = np.clip(np.rint(relative), -limit, limit).astype(np.int8)
@@ -115,7 +150,7 @@ def _decode_layer(reader: _Reader, layer: LinearLayer, bits: int) -> Surrogate:
         )
     gain, offset = reader.floats(outputs), reader.floats(outputs)
     a = reader.matrix(rank, inputs, bits)
-    return Surrogate(gain, offset, a, reader.matrix(rank, outputs, bits).T)
+    return Surrogate(gain, offset, a, reader.matrix(rank, outputs, bits_of_b(bits)).T)
 
 
 def rounded(factors: Factors, layers: Sequence[LinearLayer], bits: int) -> Factors:

@@ -31,7 +31,7 @@ def metric_columns(
     decision: Decision,
     generator: np.random.Generator,
 ) -> dict[str, NDArray[np.float16]]:
-    """The leading columns [m, k] of each layer's metric, scaled to a largest entry of 1."""
+    """The leading columns [m, k] of each layer's metric, all scaled by one number to at most 1."""
     sums = {layer.name: np.zeros((layer.outputs, layer.outputs)) for layer in layers}
     outputs = [layer.output for layer in layers]
     for start in range(0, len(samples), BLOCK_SAMPLES):
@@ -43,7 +43,9 @@ def metric_columns(
             for layer in layers:
                 rows = layer.output_rows(pulled[layer.output]).reshape(-1, layer.outputs)
                 sums[layer.name] += rows.T @ rows
-    return {name: _columns(total) for name, total in sums.items()}
+    columns = {name: _columns(total) for name, total in sums.items()}
+    largest = max(float(np.abs(found).max()) for found in columns.values()) or 1.0
+    return {name: (found / largest).astype(np.float16) for name, found in columns.items()}
 
 
 def _seeds(outputs: int, generator: np.random.Generator, *, centred: bool) -> Float32:
@@ -51,12 +53,11 @@ def _seeds(outputs: int, generator: np.random.Generator, *, centred: bool) -> Fl
     if outputs <= LARGEST_SEEDS:
         seeds = np.eye(outputs, dtype=np.float32)
     else:
-        seeds = generator.choice(np.float32([-1, 1]), size=(LARGEST_SEEDS, outputs))
+        seeds = generator.choice(np.array([-1, 1], np.float32), size=(LARGEST_SEEDS, outputs))
     return seeds - seeds.mean(axis=1, keepdims=True) if centred else seeds
 
 
-def _columns(total: NDArray[np.float64]) -> NDArray[np.float16]:
+def _columns(total: NDArray[np.float64]) -> NDArray[np.float64]:
     values, vectors = np.linalg.eigh(total)
-    columns = (vectors * np.sqrt(np.maximum(values, 0)))[:, ::-1][:, :LARGEST_COLUMNS]
-    largest = np.abs(columns).max()
-    return (columns / (largest or 1.0)).astype(np.float16)
+    columns = vectors * np.sqrt(np.maximum(values, 0))
+    return np.asarray(columns[:, ::-1][:, :LARGEST_COLUMNS])

@@ -40,7 +40,7 @@ class PackOptions:
     held_back: int = 32
     references_as: str = "auto"
     budget_bytes: int = 1024 * 1024
-    factor_bits: int = 8
+    factor_bits: int = 4
     seed: int = 0
 
 

@@ -28,10 +28,12 @@ _TINY = 1e-12
 
 @dataclass(frozen=True)
 class Metric:
-    """A layer's output metric H as its square root and the inverse of that, [m, m]."""
+    """A layer's output metric H, scaled to mean 1: its square root and the inverse, [m, m]."""
 
     half: Float64
     inverse_half: Float64
+    weight: float
+    """What H was divided by: how much the layer matters beside the others."""
 
     @property
     def full(self) -> Float64:
@@ -52,40 +54,62 @@ def metric_from(columns: NDArray[np.floating], floor: float) -> Metric:
     matrix = matrix / mean if mean > 0 else np.zeros_like(matrix)
     values, vectors = np.linalg.eigh(matrix + floor * np.eye(outputs))
     roots = np.sqrt(np.maximum(values, floor))
-    return Metric((vectors * roots) @ vectors.T, (vectors / roots) @ vectors.T)
+    return Metric((vectors * roots) @ vectors.T, (vectors / roots) @ vectors.T, float(mean))
 
 
 @dataclass(frozen=True)
 class _Point:
-    """One visited solution: its gain, its leading eigenvectors and what remains."""
+    """One visited solution: its gain, its components and what remains beyond its rank."""
 
     gain: Float64
+    values: Float64
+    """[m]: error that each component explains, largest first."""
+
     vectors: Float64
+    """[m, m]: the components' directions, as columns."""
+
     remaining: float
 
 
-def solve_layer(statistics: LayerStatistics, metric: Metric, rank: int, inputs: int) -> Surrogate:
-    """The best gain, offset and factors of at most the given rank.
+@dataclass(frozen=True)
+class Solution:
+    """What is best for one layer: a gain, and components in the order of their worth."""
+
+    gain: Float64
+    values: Float64
+    """[k]: error that each component takes away, as the metric weighs it; largest first."""
+
+    directions: Float64
+    """[m, k]: B of each component."""
+
+
+def solve_layer(statistics: LayerStatistics, metric: Metric, rank: int) -> Solution:
+    """The best gain for a low-rank part of the given rank, and all components at that gain.
 
     Args:
         statistics: of the layer's rows.
         metric: the layer's output metric.
         rank: 0 for gain and offset alone.
-        inputs: of the layer; also where the statistics did not look at them.
     """
-    rank = min(rank, *statistics.map_y.shape)
+    most = min(statistics.map_y.shape)
     starts = (np.ones(len(statistics.mean_y)), _regression_gain(statistics))
     best = min(
-        (point for gain in starts for point in _alternate(statistics, metric, rank, gain)),
+        (
+            point
+            for gain in starts
+            for point in _alternate(statistics, metric, min(rank, most), gain)
+        ),
         key=lambda point: point.remaining,
     )
-    return _surrogate(statistics, metric, best, inputs)
+    directions = metric.inverse_half @ best.vectors[:, :most]
+    return Solution(best.gain, best.values[:most], directions)
 
 
 def _alternate(s: LayerStatistics, metric: Metric, rank: int, gain: Float64) -> list[_Point]:
     points = [_low_rank(s, metric, rank, gain)]
     for _ in range(ROUNDS):
-        points.append(_low_rank(s, metric, rank, _best_gain(s, metric, points[-1].vectors)))
+        gain = _best_gain(s, metric, points[-1].vectors[:, :rank])
+        points.append(_low_rank(s, metric, rank, gain))
     return points
 
 
@@ -99,9 +123,9 @@ def _low_rank(s: LayerStatistics, metric: Metric, rank: int, gain: Float64) -> _
     residual = _with_gain(s.explained_yy, s.explained_yz, s.explained_zz, gain)
     rest = _with_gain(s.rest_yy, s.rest_yz, s.rest_zz, gain)
     values, vectors = np.linalg.eigh(metric.half @ residual @ metric.half)
-    kept = len(values) - rank
+    values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
     beyond_x = float(np.einsum("ij,ji->", metric.full, rest))
-    return _Point(gain, vectors[:, kept:], float(values[:kept].sum()) + beyond_x)
+    return _Point(gain, values, vectors, float(values[rank:].sum()) + beyond_x)
 
 
 def _best_gain(s: LayerStatistics, metric: Metric, vectors: Float64) -> Float64:
@@ -128,16 +152,33 @@ def _towards_one(matrix: Float64, wanted: Float64) -> Float64:
     return np.ones(len(matrix)) + np.linalg.solve(regular, wanted - matrix.sum(axis=1))
 
 
-def _surrogate(s: LayerStatistics, metric: Metric, point: _Point, inputs: int) -> Surrogate:
-    b = metric.inverse_half @ point.vectors
-    a = point.vectors.T @ metric.half @ (s.map_y - s.map_z * point.gain).T
-    offset = s.mean_y - point.gain * s.mean_z
+def surrogate_of(
+    statistics: LayerStatistics, metric: Metric, solution: Solution, rank: int, inputs: int
+) -> Surrogate:
+    """The surrogate with the solution's first components.
+
+    Args:
+        statistics: of the layer's rows.
+        metric: the layer's output metric.
+        solution: from `solve_layer`.
+        rank: how many components; at most as many as there are.
+        inputs: of the layer, also where the statistics did not look at them.
+    """
+    wanted = statistics.map_y - statistics.map_z * solution.gain
+    b = solution.directions[:, :rank]
+    a = (wanted @ (metric.full @ b)).T
+    return with_offset(statistics, solution.gain, a.reshape(-1, inputs), b)
+
+
+def with_offset(s: LayerStatistics, gain: Float64, a: Float64, b: Float64) -> Surrogate:
+    """The surrogate whose offset brings the mean of the corrected outputs to the reference's."""
+    offset = s.mean_y - gain * s.mean_z
     if len(s.mean_x):
         offset = offset - b @ (a @ s.mean_x)
-    size = np.abs(a).max(axis=1, initial=_TINY, keepdims=True)
+    size = np.maximum(np.abs(a).max(axis=1, initial=0.0, keepdims=True), _TINY)
     return Surrogate(
-        gain=point.gain.astype(np.float32),
+        gain=gain.astype(np.float32),
         offset=offset.astype(np.float32),
-        a=(a / size).astype(np.float32).reshape(-1, inputs),
+        a=(a / size).astype(np.float32),
         b=(b * size[:, 0]).astype(np.float32),
     )

@@ -1,9 +1,10 @@
 """What the solver needs to know of a layer's rows, gathered block by block.
 
 For rows x [d] that a layer was given, outputs z [m] that its main path made of them and outputs y
-[m] that it should have made: means, centred covariances of y and z, and their ridge regressions on
-x. Either d×d sums are kept (primal) or the rows themselves (dual), whichever is smaller, so that
-memory is O(min(n, d)²) and n·d at most where n < d.
+[m] that it should have made: means, covariances, and linear maps from x to y and to z. Maps start
+from what is known (the weights that the codes stand for, the float weights where they are kept);
+only the deviation from them is a ridge regression, so that few rows suffice: what they do not show
+is taken to be as it should be. Memory is O((d + m)²) for each layer, whatever the number of rows.
 """
 
 from __future__ import annotations
@@ -17,17 +18,25 @@ from calib.errors import SolveError
 
 Float64 = NDArray[np.float64]
 Rows = NDArray[np.floating]
+REGRESSION_RIDGE = 1e-2
+"""Of the deviations on x, relative to x's mean variance."""
+
+COVARIANCE_FLOOR = 1e-3
+"""Added to x's variances, relative to their mean: samples to come differ from those seen."""
 
 
 @dataclass(frozen=True)
 class LayerStatistics:
-    """Centred statistics of one layer; `Explained` is what a linear map of x can reach."""
+    """Centred statistics of one layer: what linear maps of x explain, and the rest."""
 
     mean_x: Float64
     mean_y: Float64
     mean_z: Float64
+    covariance_x: Float64
+    """[d, d], its floor included."""
+
     map_y: Float64
-    """Ridge regression of y on x: [d, m]."""
+    """[d, m]"""
 
     map_z: Float64
     explained_yy: Float64
@@ -36,7 +45,40 @@ class LayerStatistics:
     rest_yy: Float64
     rest_yz: Float64
     rest_zz: Float64
-    """Covariances [m, m], explained by x and the rest."""
+    """[m, m] each."""
+
+
+@dataclass
+class CovarianceSums:
+    """Accumulates blocks of rows [n, size], for their mean and covariance."""
+
+    size: int
+    count: int = 0
+    _shift: Rows | None = None
+    _sum: Float64 = field(init=False)
+    _gram: Float64 = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Start from nothing."""
+        self._sum, self._gram = np.zeros(self.size), np.zeros((self.size, self.size))
+
+    def add(self, rows: Rows) -> None:
+        """Add rows."""
+        if self._shift is None:
+            self._shift = rows.mean(axis=0)
+        centred = rows - self._shift  # so that centring later cancels no digits
+        self._gram += centred.T @ centred
+        self._sum += centred.sum(axis=0, dtype=np.float64)
+        self.count += len(rows)
+
+    def mean(self) -> Float64:
+        """Of all rows: [size]."""
+        return self._sum / self.count + (0.0 if self._shift is None else self._shift)
+
+    def covariance(self) -> Float64:
+        """Of all rows: [size, size]."""
+        mean = self._sum / self.count
+        return self._gram / self.count - np.outer(mean, mean)
 
 
 @dataclass
@@ -44,24 +86,27 @@ class LayerSums:
     """Accumulates blocks of rows of one layer.
 
     Args:
-        inputs: d; 0 where no low-rank part is wanted and x is not looked at.
-        outputs: m.
-        expected_rows: how many rows will come; decides between primal and dual.
+        known_y: the map from x to y that is expected, [d, m]; d is 0 where x is not looked at.
+        known_z: the same from x to z.
     """
 
-    inputs: int
-    outputs: int
-    expected_rows: int
-    _blocks: list[tuple[Rows, Rows]] = field(default_factory=list)
-    _gram: Float64 | None = None
-    _shift: Rows | None = None
-    _sum: Float64 | None = None
-    _count: int = 0
+    known_y: Float64
+    known_z: Float64
+    _sums: CovarianceSums = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Start from nothing."""
+        self._sums = CovarianceSums(self.inputs + 2 * self.outputs)
 
     @property
-    def primal(self) -> bool:
-        """Whether the d×d sums are kept instead of the rows."""
-        return self.expected_rows >= self.inputs + 2 * self.outputs
+    def inputs(self) -> int:
+        """Length d of the rows x that are looked at."""
+        return int(self.known_y.shape[0])
+
+    @property
+    def outputs(self) -> int:
+        """Length m of the rows y and z."""
+        return int(self.known_y.shape[1])
 
     def add(self, x: Rows, z: Rows, y: Rows) -> None:
         """Add rows x [n, d], z [n, m], y [n, m].
@@ -69,75 +114,51 @@ class LayerSums:
         Raises:
             SolveError: something is not finite.
         """
-        both = np.concatenate([y, z], axis=1)
-        if not (np.isfinite(x).all() and np.isfinite(both).all()):
-            raise SolveError("a layer's inputs or outputs are not finite; measure the chip")
-        self._count += len(x)
-        if not self.primal:
-            self._blocks.append((np.array(x[:, : self.inputs], np.float32), both))
-            return
-        self._add_sums(np.concatenate([x[:, : self.inputs], both], axis=1))
+        x = x[:, : self.inputs]
+        rows = np.concatenate([x, y - x @ self.known_y, z - x @ self.known_z], axis=1)
+        if not np.isfinite(rows).all():
+            raise SolveError("a layer's inputs or outputs are not finite: the chip has failed")
+        self._sums.add(rows)
 
-    def _add_sums(self, rows: Rows) -> None:
-        if self._shift is None or self._gram is None or self._sum is None:
-            self._shift = rows.mean(axis=0)
-            self._gram = np.zeros((rows.shape[1], rows.shape[1]))
-            self._sum = np.zeros(rows.shape[1])
-        rows = rows - self._shift  # so that centring later cancels no digits
-        self._gram += rows.T @ rows
-        self._sum += rows.sum(axis=0, dtype=np.float64)
-
-    def statistics(self, ridge: float) -> LayerStatistics:
+    def statistics(self, inputs: CovarianceSums | None = None) -> LayerStatistics:
         """The statistics of all rows added.
 
         Args:
-            ridge: regularisation of the regressions on x, relative to x's mean variance.
+            inputs: covariance of more rows x than were run on the chip, where there are such.
 
         Raises:
             SolveError: fewer than two rows were added.
         """
-        if self._count < 2:
-            raise SolveError(f"{self._count} rows cannot be fitted; give more samples")
-        return self._primal(ridge) if self.primal else self._dual(ridge)
-
-    def _primal(self, ridge: float) -> LayerStatistics:
-        assert self._gram is not None
-        assert self._sum is not None
-        assert self._shift is not None
-        mean = self._sum / self._count
-        covariance = self._gram / self._count - np.outer(mean, mean)
+        if self._sums.count < 2:
+            raise SolveError(f"{self._sums.count} rows cannot be fitted; give more samples")
+        mean, covariance = self._sums.mean(), self._sums.covariance()
         d = self.inputs
-        cross = covariance[:d, d:]
-        maps = np.zeros_like(cross)
+        gram, cross = covariance[:d, :d].copy(), covariance[:d, d:]
+        deviations = np.zeros_like(cross)
         if d:
-            gram = covariance[:d, :d]
-            gram[np.diag_indices(d)] += _penalty(np.trace(gram) / d, ridge)
-            maps = np.linalg.solve(gram, cross)
-        return self._split(mean + self._shift, maps, maps.T @ cross, covariance[d:, d:])
-
-    def _dual(self, ridge: float) -> LayerStatistics:
-        x = np.concatenate([block[0] for block in self._blocks]).astype(np.float64)
-        both = np.concatenate([block[1] for block in self._blocks]).astype(np.float64)
-        mean = np.concatenate([x.mean(axis=0), both.mean(axis=0)])
-        x -= mean[: self.inputs]
-        both -= mean[self.inputs :]
-        kernel = x @ x.T
-        n = self._count
-        variance = np.trace(kernel) / (n * max(self.inputs, 1))
-        kernel[np.diag_indices(n)] += n * _penalty(variance, ridge)
-        maps = x.T @ np.linalg.solve(kernel, both)
-        return self._split(mean, maps, maps.T @ (x.T @ both) / n, both.T @ both / n)
+            variance = float(np.trace(gram)) / d
+            penalty = REGRESSION_RIDGE * variance if variance > 0 else 1.0
+            deviations[:] = np.linalg.solve(gram + penalty * np.eye(d), cross)
+            if inputs is not None:
+                gram[:] = inputs.covariance()
+            gram[np.diag_indices(d)] += COVARIANCE_FLOOR * variance
+        explained = deviations.T @ cross
+        left = deviations.T @ covariance[:d, :d] @ deviations - explained - explained.T
+        return self._split(mean, gram, deviations, covariance[d:, d:] + left)
 
     def _split(
-        self, mean: Float64, maps: Float64, explained: Float64, total: Float64
+        self, mean: Float64, gram: Float64, deviations: Float64, rest: Float64
     ) -> LayerStatistics:
         d, m = self.inputs, self.outputs
-        explained = (explained + explained.T) / 2
-        rest = total - explained
+        known = np.concatenate([self.known_y, self.known_z], axis=1)
+        maps = known + deviations
+        explained = maps.T @ gram @ maps
+        means = mean[d:] + mean[:d] @ known
         return LayerStatistics(
             mean_x=mean[:d],
-            mean_y=mean[d : d + m],
-            mean_z=mean[d + m :],
+            mean_y=means[:m],
+            mean_z=means[m:],
+            covariance_x=gram,
             map_y=maps[:, :m],
             map_z=maps[:, m:],
             explained_yy=explained[:m, :m],
@@ -147,8 +168,3 @@ class LayerSums:
             rest_yz=rest[:m, m:],
             rest_zz=rest[m:, m:],
         )
-
-
-def _penalty(variance: float, ridge: float) -> float:
-    """The ridge in x's own units; 1 where x does not vary at all, so that nothing is singular."""
-    return ridge * variance if variance > 0 else 1.0

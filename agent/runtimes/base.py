@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,6 +15,9 @@ from calib.graph.linear import LinearLayer
 Float32 = NDArray[np.float32]
 Positions = Mapping[str, NDArray[np.integer]]
 """By layer to tap: the positions to look at in each sample, [n, p]."""
+
+Adjust = Callable[[LinearLayer, Float32], tuple[Float32, Float32]]
+"""From a layer and its corrected outputs [n, positions, m] to a scale and a shift, [m] each."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,19 @@ class ProbingRuntime(Runtime, Protocol):
         ...
 
 
+class LayerwiseRuntime(Runtime, Protocol):
+    """A runtime that can stop after each layer and go on with what the caller makes of it."""
+
+    def run_adjusting(self, samples: Float32, factors: Factors, adjust: Adjust) -> None:
+        """Run samples once; each layer's outputs are adjusted before the next layer sees them."""
+        ...
+
+
 def can_probe(runtime: Runtime) -> bool:
     """Whether single layers can be driven."""
     return hasattr(runtime, "probe")
+
+
+def is_layerwise(runtime: Runtime) -> bool:
+    """Whether the outputs of one layer can be changed before the next one runs."""
+    return hasattr(runtime, "run_adjusting")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.runtimes.base import Float32, LayerTrace, Positions, Trace
+from agent.runtimes.base import Adjust, Float32, LayerTrace, Positions, Trace
 from calib.factors import Factors, Surrogate
 from calib.graph.executor import run
 from calib.graph.linear import LinearLayer
@@ -16,7 +16,7 @@ from calib.packed import PackedNetwork
 from calib.schemes.weights import QuantisedWeights
 from device_models.array import Array, ArrayWeights, Chip, State, program
 
-BLOCK_BYTES = 8 * 1024 * 1024
+BLOCK_BYTES = 2 * 1024 * 1024
 """Of one layer's rows, as float32, that are in memory at once."""
 
 BATCH_SAMPLES = 64
@@ -78,6 +78,14 @@ class CimRuntime:
         answers = np.concatenate([trace.answers for trace in traces])
         return Trace(answers, {name: _joined([t.layers[name] for t in traces]) for name in taps})
 
+    def run_adjusting(self, samples: Float32, factors: Factors, adjust: Adjust) -> None:
+        """Run samples once; each layer's outputs are adjusted before the next layer sees them."""
+        replace = {
+            layer.name: self._corrected(layer, factors[layer.name], None, {}, adjust)
+            for layer in self.layers
+        }
+        run(self._graph, samples, replace=replace)
+
     def _run_batch(self, samples: Float32, factors: Factors, taps: Positions) -> Trace:
         seen: dict[str, LayerTrace] = {}
         replace = {
@@ -93,6 +101,7 @@ class CimRuntime:
         surrogate: Surrogate,
         positions: NDArray[np.integer] | None,
         seen: dict[str, LayerTrace],
+        adjust: Adjust | None = None,
     ) -> Callable[[Float32], Float32]:
         """What runs in a layer's place: the chip and the surrogate, a block of rows at a time."""
         step = max(BLOCK_BYTES // (4 * layer.positions * layer.groups * layer.inputs), 1)
@@ -110,6 +119,10 @@ class CimRuntime:
                     tapped.append(LayerTrace(rows, main[at], outputs[block][at]))
             if tapped:
                 seen[layer.name] = _joined(tapped)
+            if adjust is not None:
+                scale, shift = adjust(layer, outputs)
+                outputs *= scale
+                outputs += shift
             return layer.tensor(outputs)
 
         return replacement
