@@ -87,26 +87,51 @@ def prepare(
     Raises:
         CalibError: samples, labels or options that cannot be used; the sentence says which.
     """
+    material = _gathered(graph, x, labels, options)
+    unquantised = _unquantised(material, options, tell)
+    tell("quantising")
+    return unquantised if options.scheme == FLOAT else requantised(unquantised, options.scheme)
+
+
+@dataclass(frozen=True)
+class _Material:
+    """What a network is packed from."""
+
+    graph: Graph
+    decision: Decision
+    layers: tuple[LinearLayer, ...]
+    plan: ReferencePlan
+    samples: SampleCodes
+
+
+def _gathered(
+    graph: Graph, x: Float32, labels: NDArray[np.integer] | None, options: PackOptions
+) -> _Material:
+    """Check everything that the user gave, before the work, and decide what is kept."""
     if options.scheme != FLOAT:
-        scheme_named(options.scheme)  # before the work, not after it
+        scheme_named(options.scheme)
     decision = check_data(graph, x, labels)
-    float_graph = decision_graph(graph)
-    layers = linear_layers(float_graph)
+    layers = linear_layers(decision_graph(graph))
     if not layers:
         raise GraphError(f"network {graph.name!r} has no linear layer: there is nothing to pack")
-    plan, samples = _plan(graph, layers, x, options)
-    x = samples.decoded(np.arange(plan.samples))
+    return _Material(graph, decision, layers, *_plan(graph, layers, x, options))
+
+
+def _unquantised(
+    given: _Material, options: PackOptions, tell: Callable[[str], None]
+) -> PackedNetwork:
+    float_graph, layers, plan = decision_graph(given.graph), given.layers, given.plan
+    x = given.samples.decoded(np.arange(plan.samples))
     generator = np.random.default_rng(options.seed)
     tell("finding ranges")
     bits = options.activation_bits
     activations, ranges = choose_ranges(float_graph, layers, x, bits, generator)
     tell("measuring what the answer is sensitive to")
-    metrics = metric_columns(float_graph, layers, x[plan.held_back :], decision, generator)
+    metrics = metric_columns(float_graph, layers, x[plan.held_back :], given.decision, generator)
     tell("writing references")
     halved = {layer.name: _half(layer) for layer in layers}
-    network = with_weights(graph, layers, as_float32(halved))
-    references = _references(network, decision, samples, plan, options.seed)
-    unquantised = PackedNetwork(
+    network = with_weights(given.graph, layers, as_float32(halved))
+    return PackedNetwork(
         graph=network,
         layers=linear_layers(decision_graph(network)),
         scheme=FLOAT,
@@ -116,16 +141,14 @@ def prepare(
         weights={},
         activations=activations,
         ranges=ranges,
-        decision=decision,
+        decision=given.decision,
         metrics=metrics,
-        references=references,
+        references=_references(network, given.decision, given.samples, plan, options.seed),
         references_as=plan.form,
         positions_per_sample=plan.positions,
         seed=options.seed,
         float_weights=halved,
     )
-    tell("quantising")
-    return unquantised if options.scheme == FLOAT else requantised(unquantised, options.scheme)
 
 
 def _half(layer: LinearLayer) -> NDArray[np.float16]:
