@@ -51,7 +51,7 @@ def inspection_document(package: Package) -> dict[str, Any]:
 
 
 def _ranks(network: PackedNetwork) -> dict[str, int]:
-    """The rank that each layer's surrogate has at most."""
+    """The same rank in every layer, as far as it goes; a calibration spreads the bytes better."""
     return {
         layer.name: min(network.rank, layer.inputs, layer.outputs) if layer.groups == 1 else 0
         for layer in network.layers

@@ -78,6 +78,7 @@ def test_calibrate_says_all_that_other_programs_rely_on(store: Path, capsys: Cap
     assert said["bytes_written"] == (store / "factors.0").stat().st_size - (256 - 60)
     assert set(said["layers"][0]) == {"name", "rank", "error_before", "error_after"}
     assert said["held_back"]["after"] < said["held_back"]["before"]
+    assert 0 < said["surrogate_mac_share"] < 2
     assert said["sequence"] == 1
     entry = Store(store).read_history().entries[-1]
     for key in ("accepted", "reason", "method", "samples_used", "held_back", "sequence"):
@@ -130,8 +131,8 @@ def test_the_same_store_gives_the_same_factors(
     payloads = []
     for name in ("one", "two"):
         place = tmp_path / name
-        npp(capsys, "install", packed_file, "--store", place, "--chip", "sram-bitplane")
-        calibrated(capsys, place, "--select", "random", "--samples", 10)
+        npp(capsys, "install", packed_file, "--store", place, "--chip", "mismatch-30")
+        calibrated(capsys, place, "--select", "random", "--samples", 24)
         found = Store(place).load_factors()
         payloads.append(None if found is None else found.payload)
     assert payloads[0] is not None

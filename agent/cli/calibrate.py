@@ -19,6 +19,7 @@ from agent.methods import METHODS, resolve
 from agent.report import calibration_document
 from agent.session import Session, open_session, remember
 from agent.store.store import Store
+from calib.costs import surrogate_share
 from calib.selection import RULES
 
 REFUSED = 3
@@ -65,11 +66,17 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
             calibration = watched.calibrate(request)
         document = calibration_document(calibration, session.loop.buffer, session.sequence)
         document |= {"dry_run": dry_run, "other_bytes_written": 0}
+        document["surrogate_mac_share"] = _share(session, calibration)
         if not dry_run:
             document["other_bytes_written"] = _keep(session, calibration)
     emit(document, as_json=as_json, table=report_text(document))
     if not calibration.verdict.accepted:
         context.exit(REFUSED)
+
+
+def _share(session: Session, calibration: Calibration) -> float:
+    layers = session.loop.network.layers
+    return surrogate_share(layers, {one.name: calibration.factors[one.name].rank for one in layers})
 
 
 def _keep(session: Session, calibration: Calibration) -> int:
@@ -80,13 +87,13 @@ def _keep(session: Session, calibration: Calibration) -> int:
 
 
 def _samples_looked_at(session: Session, request: CalibrationRequest) -> int:
-    """Judged twice, predicted once, fitted and matched once; layer by layer where sequential."""
+    """Judged twice, predicted once, fitted, and matched once; about right is right enough."""
     references = session.loop.network.references
     fit = references.count - references.held_back
     chosen = fit if request.select == "all" else min(request.samples, fit)
     sequential = resolve(request.method, session.loop.runtime) == "sequential"
-    passes = len(session.loop.network.layers) if sequential else 1
-    return 2 * references.held_back + fit + (passes + 1) * chosen
+    fitted = chosen * len(session.loop.network.layers) if sequential else fit
+    return 2 * references.held_back + fit + fitted + chosen
 
 
 def report_text(document: dict[str, Any]) -> str:

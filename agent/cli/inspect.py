@@ -77,7 +77,10 @@ def _facts(document: dict[str, Any]) -> str:
             ("size", bytes_text(document["bytes"])),
             ("references", kept),
             ("operations", f"{document['multiply_accumulates']:,} multiply-accumulates"),
-            ("surrogate", f"{document['surrogate_mac_share']:.1%} of these on top"),
+            (
+                "surrogate",
+                f"{document['surrogate_mac_share']:.1%} on top, at rank {document['rank']} in every layer",
+            ),
             ("bit operations", f"{document['ebops']:,.0f}"),
             ("energy", estimate),
             ("ranges", document["ranges"]["method"]),
