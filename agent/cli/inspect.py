@@ -64,6 +64,7 @@ def _facts(document: dict[str, Any]) -> str:
         if energy
         else None
     )
+    share = document["surrogate_mac_share"]
     kept = (
         f"{references['count']} and {references['held_back']} held back, {references['form']}, "
         f"{references['positions']} positions a layer"
@@ -77,10 +78,7 @@ def _facts(document: dict[str, Any]) -> str:
             ("size", bytes_text(document["bytes"])),
             ("references", kept),
             ("operations", f"{document['multiply_accumulates']:,} multiply-accumulates"),
-            (
-                "surrogate",
-                f"{document['surrogate_mac_share']:.1%} on top, at rank {document['rank']} in every layer",
-            ),
+            ("surrogate", f"{share:.1%} on top, at rank {document['rank']} in every layer"),
             ("bit operations", f"{document['ebops']:,.0f}"),
             ("energy", estimate),
             ("ranges", document["ranges"]["method"]),
