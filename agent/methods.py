@@ -75,7 +75,8 @@ def resolve(method: str, runtime: Runtime) -> str:
 
 
 def _flat(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    return rows.reshape(-1, rows.shape[-1])
+    """Rows [n, p, ...] as [n p, ...], the groups of a row side by side."""
+    return rows.reshape(rows.shape[0] * rows.shape[1], -1)
 
 
 def fit_by_probe(runtime: Runtime, network: PackedNetwork, chosen: Indices, rank: int) -> Factors:
