@@ -44,7 +44,7 @@ def judge(before: Judgement, after: Judgement) -> Verdict:
 
 
 def _reasoned(before: Judgement, after: Judgement) -> tuple[bool, str]:
-    loss = f"the predicted loss on held-back samples {_change(before.loss, after.loss)}"
+    loss = f"the loss on held-back samples {_change(before.loss, after.loss)}"
     error = f"the mean layer error {_change(before.mean_error, after.mean_error)}"
     if not np.isfinite([after.loss, after.mean_error]).all():
         return False, "the chip's answers with new factors are not finite: old factors kept"

@@ -170,7 +170,7 @@ def test_tables_fit_and_say_what_matters(store: Path, tmp_path: Path, capsys: Ca
     assert "drift: unknown" in texts[0]
     assert "sensitivity rank 1 of 48" in texts[1]
     assert "and 27 more, all in --json" in texts[1]
-    assert "\naccepted: the predicted loss on held-back samples falls from" in texts[1]
+    assert "\naccepted: the loss on held-back samples falls from" in texts[1]
     assert "corrected    " in texts[2]
 
 

@@ -26,7 +26,7 @@ DOCUMENT = {
 CHIP = {"name": "mismatch-10", "seed": 3}
 REPORT = {
     "accepted": True,
-    "reason": "the predicted loss fell",
+    "reason": "the loss fell",
     "method": "probe",
     "samples_used": 32,
     "held_back": {"before": 1.25, "after": 0.5},
@@ -113,7 +113,7 @@ def test_the_tables_say_the_same_and_fit(
         "digits",
         "nf4",
         "mismatch-10, seed 3",
-        "1970-01-24 03:33:20Z, accepted: the predicted loss fell",
+        "1970-01-24 03:33:20Z, accepted: the loss fell",
     ):
         assert said in out
     last = "1970-01-24 03:33:20Z  calibration  1  yes  probe  32  1.25  0.5"

@@ -95,7 +95,7 @@ def test_the_factors_take_the_bytes_of_the_table() -> None:
     factors = Factors({LAYER.name: Surrogate(ones, ones, a, b)})
     fixed = sum(sizes("Payload: factors"))
     for bits in (16, 8, 4):
-        codes = sum(-(-rank * side * bits // 8) for side in (inputs, outputs))
+        codes = -(-rank * inputs * bits // 8) + -(-rank * outputs * max(bits, 8) // 8)
         expected = fixed + 4 * (2 * outputs + 2 * rank) + codes
         assert len(encode_factors(factors, [LAYER], bits)) == expected
 

@@ -70,7 +70,7 @@ def test_better_in_both_is_accepted_with_the_figures() -> None:
     found = verdict(judgement(0.25, 0.1, 0.2))
     assert found.accepted
     assert found.reason == (
-        "the predicted loss on held-back samples falls from 0.5 to 0.25 and the mean layer error "
+        "the loss on held-back samples falls from 0.5 to 0.25 and the mean layer error "
         "falls from 0.3 to 0.15"
     )
     assert (found.before.loss, found.after.mean_error) == (0.5, pytest.approx(0.15))
@@ -81,11 +81,11 @@ def test_better_in_both_is_accepted_with_the_figures() -> None:
     [
         (
             judgement(0.6, 0.1, 0.1),
-            "the predicted loss on held-back samples rises from 0.5 to 0.6: old factors kept",
+            "the loss on held-back samples rises from 0.5 to 0.6: old factors kept",
         ),
         (
             judgement(0.5, 0.1, 0.1),
-            "the predicted loss on held-back samples stays at 0.5: old factors kept",
+            "the loss on held-back samples stays at 0.5: old factors kept",
         ),
         (
             judgement(0.4, 0.5, 0.5),

@@ -27,7 +27,7 @@ def command(
 ) -> None:
     """List what happened in a store, oldest first.
 
-    `before` and `after` are the predicted losses of the held-back samples. Why a calibration was
+    `before` and `after` are the mean losses of the held-back samples. Why a calibration was
     refused is in the JSON of --json.
     """
     opened = Store(store)

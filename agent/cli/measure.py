@@ -62,6 +62,6 @@ def _table(document: dict[str, Any]) -> str:
     drift = document["drift"]
     score = "" if drift["score"] is None else f" (score {drift['score']:.3g}, 1 is unchanged)"
     return (
-        f"{layers}\n\nmean relative error {document['mean_relative_error']:.4g}, predicted loss "
-        f"{document['held_back_loss']:.4g}\ndrift: {drift['state']}{score}"
+        f"{layers}\n\nmean relative error {document['mean_relative_error']:.4g}, loss on held-back "
+        f"samples {document['held_back_loss']:.4g}\ndrift: {drift['state']}{score}"
     )
