@@ -138,6 +138,27 @@ def test_a_full_disk_under_stdout_is_an_error_and_no_traceback() -> None:
     assert done.stderr == "npp-agent: No space left on device\n"
 
 
+def test_one_thread_runs_unless_the_user_says_otherwise() -> None:
+    script = (
+        "import os, sys; from agent.cli import THREADS, main; sys.argv = ['npp-agent', '--version']"
+        "\ntry: main()"
+        "\nexcept SystemExit: print([os.environ[name] for name in THREADS], file=sys.stderr)"
+    )
+    said = {}
+    for wanted in ({}, {"OMP_NUM_THREADS": "3"}):
+        others = {n: v for n, v in os.environ.items() if not n.endswith("_NUM_THREADS")}
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=ROOT,
+            env={**others, **wanted},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        said[len(wanted)] = done.stderr.strip()
+    assert said == {0: "['1', '1', '1']", 1: "['1', '3', '1']"}
+
+
 def test_help_loads_neither_numpy_nor_a_command() -> None:
     script = (
         "import sys; from agent.cli.program import run; assert run(['--help']) == 0; "
