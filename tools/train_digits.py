@@ -1,6 +1,7 @@
 """Trains the demo's network on handwritten digits and packs the bundle that the demo shows.
 
-    tools/train_digits.py [--out agent/demo/digits.npp] [--onnx OUT.onnx] [--seed 0] [--epochs 60]
+    tools/train_digits.py [--out agent/demo/digits.npp] [--onnx OUT.onnx] [--samples OUT.npz]
+                          [--seed 0] [--epochs 60]
 
 Needs scikit-learn, which brings the images, and a minute of one core. The same seed on the same
 machine gives the same bytes.
@@ -11,6 +12,7 @@ machine gives the same bytes.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from dataclasses import dataclass
@@ -99,11 +101,26 @@ def accuracy(graph: Graph, digits: Digits) -> float:
     return float((answers.argmax(axis=1) == digits.labels).mean())
 
 
+def write_samples(path: Path, learnt: Digits, held_out: Digits) -> None:
+    """Write the digits as a data file with the keys `train` and `test`."""
+    content = io.BytesIO()
+    np.savez(
+        content,
+        train_x=learnt.images,
+        train_y=learnt.labels,
+        test_x=held_out.images,
+        test_y=held_out.labels,
+    )
+    replace_file(path, content.getvalue())
+    print(f"{path}: {len(learnt.labels)} training and {len(held_out.labels)} held-out digits")
+
+
 def main() -> None:
     """Split, train, report, pack, write."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--out", type=Path, default=DEMO_BUNDLE)
     parser.add_argument("--onnx", type=Path, help="write the float network here, too")
+    parser.add_argument("--samples", type=Path, help="write the digits here, too: train and test")
     parser.add_argument("--seed", type=int, default=0, help="of split, first weights and batches")
     parser.add_argument("--epochs", type=int, default=EPOCHS, help=f"default {EPOCHS}")
     options = parser.parse_args()
@@ -119,6 +136,8 @@ def main() -> None:
         raise SystemExit(f"the bundle has {len(content)} bytes, at most {LARGEST_BYTES} may be")
     replace_file(options.out, content)
     print(f"{options.out}: {len(content)} bytes, {packed.references_as} references")
+    if options.samples is not None:
+        write_samples(options.samples, learnt, held_out)
     if options.onnx is not None:
         from calib.importers.onnx_export import write_onnx  # noqa: PLC0415  # only where asked for
 
