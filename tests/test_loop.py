@@ -73,7 +73,7 @@ def same(one: Factors, other: Factors) -> bool:
     )
 
 
-@pytest.mark.parametrize("kind", ["classifier", "signal", "chain"])
+@pytest.mark.parametrize("kind", ["classifier", "signal", "chain", "depthwise", "grouped"])
 def test_a_deviating_chip_gets_better_and_the_report_says_so(kind: str) -> None:
     network = network_of(kind)
     loop = loop_of(network, chip_of(network))
