@@ -64,7 +64,7 @@ class BitPlaneSram:
         high=10.0,
     )
     column_gain_sigma: float = parameter(
-        0.015,
+        0.013,
         unit="1",
         meaning="standard deviation of a column's gain, static",
         source=_CROSSSIM,
@@ -80,7 +80,7 @@ class BitPlaneSram:
         high=512.0,
     )
     read_noise_counts: float = parameter(
-        0.05,
+        0.04,
         unit="counts",
         meaning="standard deviation of the noise of one conversion, new each time",
         source="ASiM, arXiv 2411.11022: N(0, sigma) before rounding; value: stated assumption",
