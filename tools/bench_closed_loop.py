@@ -101,14 +101,14 @@ def read(directory: Path, case: Case, test_samples: int) -> Data:
 
 def answers(runtime: CimRuntime, factors: Factors, x: np.ndarray) -> np.ndarray:
     """The class of each sample as the chip gives it."""
-    return np.argmax(runtime.run(x, factors, {}).answers, axis=1)
+    return np.asarray(np.argmax(runtime.run(x, factors, {}).answers, axis=1))
 
 
 def float_answers(model: Path, x: np.ndarray) -> np.ndarray:
     """The class of each sample as the float network gives it."""
     graph = decision_graph(load_model(model))
     blocks = [run(graph, x[i : i + 50])[graph.output] for i in range(0, len(x), 50)]
-    return np.argmax(np.concatenate(blocks), axis=1)
+    return np.asarray(np.argmax(np.concatenate(blocks), axis=1))
 
 
 @dataclass(frozen=True)
