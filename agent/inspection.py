@@ -9,6 +9,8 @@ from agent.runtimes.cim import written
 from agent.store.package import Package
 from calib.costs import (
     bits_mean,
+    budget_bytes,
+    budgeted_ranks,
     effective_bit_operations,
     surrogate_multiply_accumulates,
     surrogate_share,
@@ -34,7 +36,8 @@ def inspection_document(package: Package) -> dict[str, Any]:
         "layers": [_layer(network, layer) for layer in network.layers],
         "multiply_accumulates": sum(layer.multiply_accumulates for layer in network.layers),
         "ebops": effective_bit_operations(network),
-        "surrogate_mac_share": surrogate_share(network.layers, _ranks(network)),
+        "surrogate_mac_share": surrogate_share(network.layers, budgeted_ranks(network)),
+        "surrogate_bytes": sum(budget_bytes(layer, network.rank) for layer in network.layers),
         "energy": _energy(network),
         "references": {
             "form": network.references_as,
@@ -47,14 +50,6 @@ def inspection_document(package: Package) -> dict[str, Any]:
             "method": network.ranges.method,
             "output_errors": dict(network.ranges.output_errors),
         },
-    }
-
-
-def _ranks(network: PackedNetwork) -> dict[str, int]:
-    """The same rank in every layer, as far as it goes; a calibration spreads the bytes better."""
-    return {
-        layer.name: min(network.rank, layer.inputs, layer.outputs) if layer.groups == 1 else 0
-        for layer in network.layers
     }
 
 
@@ -89,7 +84,7 @@ def _energy(network: PackedNetwork) -> dict[str, Any] | None:
         )
         for layer in network.layers
     )
-    ranks = _ranks(network)
+    ranks = budgeted_ranks(network)
     macs = sum(surrogate_multiply_accumulates(one, ranks[one.name]) for one in network.layers)
     found = estimate(device, uses, macs)
     return {

@@ -4,11 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from calib.factor_codes import component_bytes
 from calib.graph.linear import LinearLayer
 from calib.packed import PackedNetwork
 
 FLOAT_BITS = 16
 """Of a weight in a bundle of scheme `float`."""
+
+BUDGET_BITS = 16
+"""`rank` stands for the bytes of that rank in every layer with factors of so many bits."""
+
+
+def budget_bytes(layer: LinearLayer, rank: int) -> float:
+    """What one layer adds to the budget of A and B that all layers share."""
+    if layer.groups > 1:
+        return 0.0
+    return rank * (layer.inputs + layer.outputs) * BUDGET_BITS / 8
+
+
+def budgeted_ranks(network: PackedNetwork) -> dict[str, int]:
+    """The rank that each layer's own part of the budget buys.
+
+    A calibration moves bytes between the layers, to where they are worth most; until there has
+    been one, this is the best guess.
+    """
+    return {
+        layer.name: min(
+            layer.inputs,
+            layer.outputs,
+            int(budget_bytes(layer, network.rank) / component_bytes(layer, network.factor_bits)),
+        )
+        for layer in network.layers
+    }
 
 
 def surrogate_multiply_accumulates(layer: LinearLayer, rank: int) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from calib.allocation import LayerOffer, allocate
+from calib.costs import budget_bytes
 from calib.factor_codes import component_bytes
 from calib.factors import Factors, Surrogate
 from calib.graph.linear import LinearLayer
@@ -18,9 +19,6 @@ from calib.sums import CovarianceSums, LayerStatistics, LayerSums, Rows
 
 METRIC_FLOOR = 0.1
 """Of the output metrics, relative to the mean of their diagonals."""
-
-BUDGET_BITS = 16
-"""`rank` stands for the bytes of that rank in every layer with factors of so many bits."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +58,6 @@ class LayerFit:
         if self.inputs is not None:
             self.inputs.add(rows)
 
-    @property
-    def budget_bytes_of_one_rank(self) -> float:
-        """What one rank of this layer adds to the budget."""
-        if self.layer.groups > 1:
-            return 0.0
-        return (self.layer.inputs + self.layer.outputs) * BUDGET_BITS / 8
-
 
 @dataclass(frozen=True)
 class _Solved:
@@ -94,7 +85,7 @@ def solve_together(network: PackedNetwork, fits: Mapping[str, LayerFit], rank: i
         )
         for name, one in solved.items()
     }
-    budget = sum(rank * fit.budget_bytes_of_one_rank for fit in fits.values())
+    budget = sum(budget_bytes(fit.layer, rank) for fit in fits.values())
     ranks = allocate(offers, budget)
     return Factors(
         {name: _surrogate(fits[name], one, ranks[name], bits) for name, one in solved.items()}

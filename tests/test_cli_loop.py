@@ -240,7 +240,7 @@ def test_inspect_adds_up(packed_file: Path, capsys: Capture) -> None:
     assert first["multiply_accumulates"] == 64 * 6 * 18
     macs = 64 * 6 * 18 + 64 * 6 * 9 + 16 * 8 * 54 + 8 * 5
     assert said["ebops"] == macs * 8 * 8
-    # rank 8, but no more than the layer has outputs; gain and offset alone where depthwise
+    # the budget of rank 8 buys all that the layers can use; gain and offset alone where depthwise
     surrogate = 64 * (6 * (18 + 6) + 6) + 64 * 6 + 16 * (8 * (54 + 8) + 8) + (5 * (8 + 5) + 5)
     assert said["surrogate_mac_share"] == pytest.approx(surrogate / macs)
     assert said["energy"]["tops_per_watt"] > 0

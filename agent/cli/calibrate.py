@@ -29,10 +29,32 @@ SHOWN = 5
 
 @click.command()
 @store_option
-@click.option("--samples", type=click.IntRange(1, 1_000_000), default=32, show_default=True)
-@click.option("--select", type=click.Choice([*RULES]), default="sensitivity", show_default=True)
-@click.option("--method", type=click.Choice(["auto", *METHODS]), default="auto", show_default=True)
-@click.option("--rank", type=click.IntRange(0, 4096), help="Default: as the bundle was packed.")
+@click.option(
+    "--samples",
+    type=click.IntRange(1, 1_000_000),
+    default=32,
+    show_default=True,
+    help="How many of the references are run on the chip.",
+)
+@click.option(
+    "--select",
+    type=click.Choice([*RULES]),
+    default="sensitivity",
+    show_default=True,
+    help="Which: those that the chip is predicted to hurt most, any, or all.",
+)
+@click.option(
+    "--method",
+    type=click.Choice(["auto", *METHODS]),
+    default="auto",
+    show_default=True,
+    help="Each layer alone on clean inputs, or one after another; auto: the first where possible.",
+)
+@click.option(
+    "--rank",
+    type=click.IntRange(0, 4096),
+    help="Budget, as for pack; 0 for gain and offset alone. Default: as the bundle was packed.",
+)
 @click.option("--dry-run", is_flag=True, help="Fit and judge, but change and keep nothing.")
 @chip_state_options
 @json_option
@@ -127,4 +149,7 @@ def verdict_text(document: dict[str, Any]) -> str:
             f"{document['sequence']}"
         )
     sentence = textwrap.fill(f"{outcome}: {document['reason']}", WIDTH)
-    return f"{sentence}\n{document['method']}, {spent}{kept}"
+    share = ""
+    if document["accepted"]:
+        share = f", {document['surrogate_mac_share']:.1%} more multiply-accumulates"
+    return f"{sentence}\n{document['method']}, {spent}{share}{kept}"

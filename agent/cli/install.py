@@ -26,7 +26,13 @@ from calib.schemes.weights import SCHEMES
     show_default=True,
     help="For the emulator: a preset such as mismatch-15, or a TOML file.",
 )
-@click.option("--chip-seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True)
+@click.option(
+    "--chip-seed",
+    type=click.IntRange(0, 2**63 - 1),
+    default=0,
+    show_default=True,
+    help="Which chip of its kind: the same seed is always the same chip.",
+)
 @click.option(
     "--scheme", type=click.Choice([*SCHEMES]), help="Quantise a float bundle here, to this level."
 )

@@ -60,8 +60,10 @@ def _table(document: dict[str, Any]) -> str:
         [[layer["name"], *(layer[name] for name in columns)] for layer in document["layers"]],
     )
     drift = document["drift"]
-    score = "" if drift["score"] is None else f" (score {drift['score']:.3g}, 1 is unchanged)"
+    score = "no calibration to compare with"
+    if drift["score"] is not None:
+        score = f"score {drift['score']:.3g}, 1 is unchanged"
     return (
         f"{layers}\n\nmean relative error {document['mean_relative_error']:.4g}, loss on held-back "
-        f"samples {document['held_back_loss']:.4g}\ndrift: {drift['state']}{score}"
+        f"samples {document['held_back_loss']:.4g}\ndrift: {drift['state']} ({score})"
     )

@@ -30,15 +30,69 @@ from calib.schemes.weights import FLOAT, SCHEMES
 )
 @click.option("--key", help="Read the arrays KEY_x and KEY_y instead of x and y.")
 @click.option("--out", required=True, metavar="FILE.npp", type=FILE, help="The bundle to write.")
-@click.option("--scheme", type=click.Choice([*SCHEMES, FLOAT]), default="int8", show_default=True)
-@click.option("--activation-bits", type=click.IntRange(4, 8), default=8, show_default=True)
-@click.option("--rank", type=click.IntRange(0, 4096), default=8, show_default=True)
-@click.option("--references", type=click.IntRange(6, 100_000), default=96, show_default=True)
-@click.option("--held-back", type=click.IntRange(2, 100_000), default=32, show_default=True)
-@click.option("--references-as", type=click.Choice(FORMS), default="auto", show_default=True)
-@click.option("--budget-kib", type=click.IntRange(1, 2**18), default=1024, show_default=True)
-@click.option("--runtime", type=click.Choice(["cim"]), default="cim", show_default=True)
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True)
+@click.option(
+    "--scheme",
+    type=click.Choice([*SCHEMES, FLOAT]),
+    default="int8",
+    show_default=True,
+    help="Weights of the main path; float: quantised when it is installed.",
+)
+@click.option(
+    "--activation-bits",
+    type=click.IntRange(4, 8),
+    default=8,
+    show_default=True,
+    help="Of the inputs of each layer.",
+)
+@click.option(
+    "--rank",
+    type=click.IntRange(0, 4096),
+    default=8,
+    show_default=True,
+    help="Budget of the surrogates: the bytes of this rank in every layer, 16 bits a number.",
+)
+@click.option(
+    "--references",
+    type=click.IntRange(6, 100_000),
+    default=96,
+    show_default=True,
+    help="Samples that factors can be fitted to.",
+)
+@click.option(
+    "--held-back",
+    type=click.IntRange(2, 100_000),
+    default=32,
+    show_default=True,
+    help="Samples that only judge new factors.",
+)
+@click.option(
+    "--references-as",
+    type=click.Choice(FORMS),
+    default="auto",
+    show_default=True,
+    help="Their layers' clean outputs: computed on the board, or in the bundle.",
+)
+@click.option(
+    "--budget-kib",
+    type=click.IntRange(1, 2**18),
+    default=1024,
+    show_default=True,
+    help="What all samples and references may take in the bundle.",
+)
+@click.option(
+    "--runtime",
+    type=click.Choice(["cim"]),
+    default="cim",
+    show_default=True,
+    help="What will run the main path: cim is the emulated chip.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**63 - 1),
+    default=0,
+    show_default=True,
+    help="Of the positions that are looked at.",
+)
 @json_option
 def command(  # noqa: PLR0913, PLR0917  # one argument an option
     model: Path,

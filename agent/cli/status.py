@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import click
 
 from agent.cli.common import emit, json_option, store_option
 from agent.cli.installed import CALIBRATION, chip_text, facts_of
-from agent.cli.table import Cell, pairs
+from agent.cli.table import WIDTH, Cell, pairs
 from agent.cli.units import bytes_text, time_text
 from agent.store.status import status_of
 from agent.store.store import Store
@@ -64,7 +66,6 @@ def describe(store: Store) -> dict[str, Any]:
 def _lines(document: dict[str, Any]) -> list[tuple[str, Cell]]:
     last = document["last_calibration"]
     older = ", ".join(str(number) for number in [*document["older"], 0])
-    remembered = ", ".join(f"{name} {value}" for name, value in document["remembered"].items())
     lines: list[tuple[str, Cell]] = [
         ("store", document["store"]),
         ("model", document["model"]),
@@ -73,12 +74,12 @@ def _lines(document: dict[str, Any]) -> list[tuple[str, Cell]]:
         ("rank", document["rank"]),
         ("runtime", document["runtime"]),
         ("chip", chip_text(document["chip"])),
-        ("remembered", remembered or None),
+        ("conditions", _conditions(document["remembered"])),
         ("active factors", document["sequence"] or "none"),
         ("roll back to", older if document["sequence"] else None),
-        ("last calibration", None if last is None else _calibration(last)),
+        *_calibration(last),
         ("size", bytes_text(document["bytes_used"])),
-        ("history", f"{document['history_entries']} entries"),
+        ("history entries", document["history_entries"]),
     ]
     if document["damaged_history_lines"]:
         lines.append(("damaged", f"{document['damaged_history_lines']} lines of the history"))
@@ -87,7 +88,18 @@ def _lines(document: dict[str, Any]) -> list[tuple[str, Cell]]:
     return lines
 
 
-def _calibration(entry: dict[str, Any]) -> str:
+def _conditions(remembered: Mapping[str, Any]) -> str | None:
+    units = {"age_s": ("age", "s"), "temperature_c": ("temperature", "°C")}
+    known = [(*units[name], value) for name, value in remembered.items() if name in units]
+    return ", ".join(f"{name} {value:g} {unit}" for name, unit, value in known) or None
+
+
+def _calibration(entry: Mapping[str, Any] | None) -> list[tuple[str, Cell]]:
+    """When, how it ended, and why; a long reason goes on under its beginning."""
+    name = "last calibration"
+    if entry is None:
+        return [(name, None)]
     outcome = "accepted" if entry.get("accepted") else "refused"
     why = f": {entry['reason']}" if entry.get("reason") else ""
-    return f"{time_text(entry.get('time_s'))}, {outcome}{why}"
+    said = f"{time_text(entry.get('time_s'))}, {outcome}{why}"
+    return [(name if not n else "", part) for n, part in enumerate(wrap(said, WIDTH - 20))]
