@@ -23,7 +23,8 @@ _HEAD = struct.Struct("<HBBI")  # format, bits, 0, layers
 _LAYER = struct.Struct("<HHII")  # rank, 0, inputs, outputs
 _FORMAT = 1
 PRECISIONS = (16, 8, 4)
-_GRID_TOLERANCE = 1e-3
+_SMALLEST_STEP = 2.0**-100
+"""A row of smaller steps is zero; products of steps and codes never leave the normal numbers."""
 
 
 def encode_factors(factors: Factors, layers: Sequence[LinearLayer], bits: int) -> bytes:
@@ -59,26 +60,33 @@ def steps_of(matrix: NDArray[np.floating], bits: int) -> Float32:
     """The step of each row's codes, [rows].
 
     A row that lies on a grid already (see `calib.rounding`) keeps it, even where its largest code
-    is not the largest possible; else the row's largest entry becomes the largest code.
+    is not the largest possible; else the row's largest entry becomes the largest code. Steps of 8
+    and 4 bits have 16 significant bits, so that a step times a code is exact: what was rounded
+    once comes back from storage bit for bit, however often.
     """
     largest = np.abs(matrix).max(axis=1, initial=0.0)
     if bits == 16:
         return _usable(largest)
     limit = 2 ** (bits - 1) - 1
-    steps = _usable(largest / limit)
+    steps = _usable(_short(largest / limit))
     for code in range(limit // 2 + 1, limit):
-        step = _usable(largest / code)
-        places = matrix / step[:, None]
-        on_grid = (np.abs(places - np.rint(places)) < _GRID_TOLERANCE).all(axis=1)
+        step = _usable(_short(largest / code))
+        on_grid = (np.rint(matrix / step[:, None]) * step[:, None] == matrix).all(axis=1)
         steps = np.where(on_grid, step, steps)
     return steps
 
 
 def _usable(steps: NDArray[np.floating]) -> Float32:
     narrow = steps.astype("<f4")
-    return np.where(narrow > np.finfo(np.float32).tiny, narrow, np.float32(1))
+    return np.where(narrow > _SMALLEST_STEP, narrow, np.float32(1))
 
 
+def _short(steps: NDArray[np.floating]) -> Float32:
+    """Steps cut to 16 significant bits."""
+    return (steps.astype("<f4").view("<u4") & np.uint32(0xFFFFFF00)).view("<f4")
+
+
+@np.errstate(under="ignore")  # next to its row's largest, such a number is zero
 def _encode_matrix(matrix: Float32, bits: int) -> bytes:
     scales = steps_of(matrix, bits)
     limit = float(2 ** (bits - 1) - 1)
@@ -120,6 +128,7 @@ class _Reader:
         return codes.reshape(rows, columns).astype(np.float32) * scales
 
 
+@np.errstate(over="ignore", under="ignore", invalid="ignore")  # damage is found by what it gives
 def decode_factors(payload: bytes, layers: Sequence[LinearLayer]) -> Factors:
     """The inverse of `encode_factors`, for the same network.
 
@@ -150,7 +159,12 @@ def _decode_layer(reader: _Reader, layer: LinearLayer, bits: int) -> Surrogate:
         )
     gain, offset = reader.floats(outputs), reader.floats(outputs)
     a = reader.matrix(rank, inputs, bits)
-    return Surrogate(gain, offset, a, reader.matrix(rank, outputs, bits_of_b(bits)).T)
+    b = reader.matrix(rank, outputs, bits_of_b(bits)).T
+    if not all(np.isfinite(part).all() for part in (gain, offset, a, b)):
+        raise CalibError(
+            f"layer {layer.name}: stored factors are not finite; they are damaged: calibrate again"
+        )
+    return Surrogate(gain, offset, a, b)
 
 
 def rounded(factors: Factors, layers: Sequence[LinearLayer], bits: int) -> Factors:

@@ -23,7 +23,6 @@ from calib.factors import Surrogate
 from calib.sums import Float64, LayerStatistics
 
 ROUNDS = 4
-_TINY = 1e-12
 
 
 @dataclass(frozen=True)
@@ -170,15 +169,19 @@ def surrogate_of(
     return with_offset(statistics, solution.gain, a.reshape(-1, inputs), b)
 
 
+@np.errstate(under="ignore")  # next to its row's largest, such a number is zero
 def with_offset(s: LayerStatistics, gain: Float64, a: Float64, b: Float64) -> Surrogate:
-    """The surrogate whose offset brings the mean of the corrected outputs to the reference's."""
+    """The surrogate whose offset brings the mean of the corrected outputs to the reference's.
+
+    Rows of A are brought to sizes near 1, by powers of two: what lies on a grid stays on it.
+    """
     offset = s.mean_y - gain * s.mean_z
     if len(s.mean_x):
         offset = offset - b @ (a @ s.mean_x)
-    size = np.maximum(np.abs(a).max(axis=1, initial=0.0, keepdims=True), _TINY)
+    _, exponents = np.frexp(np.abs(a).max(axis=1, initial=0.0))
     return Surrogate(
         gain=gain.astype(np.float32),
         offset=offset.astype(np.float32),
-        a=(a / size).astype(np.float32),
-        b=(b * size[:, 0]).astype(np.float32),
+        a=np.ldexp(a, -exponents[:, None]).astype(np.float32),
+        b=np.ldexp(b, exponents).astype(np.float32),
     )
