@@ -52,5 +52,5 @@ def refitted_b(statistics: LayerStatistics, gain: Float64, a: Float64) -> Float6
     wanted = statistics.map_y - statistics.map_z * gain
     seen = a @ statistics.covariance_x
     gram = seen @ a.T
-    ridge = 1e-6 * float(np.trace(gram)) / len(gram) + np.finfo(np.float64).tiny
-    return np.asarray(np.linalg.solve(gram + ridge * np.eye(len(gram)), seen @ wanted).T)
+    ridge = 1e-6 * np.diag(gram) + np.finfo(np.float64).tiny  # of each row, whatever its size
+    return np.asarray(np.linalg.solve(gram + np.diag(ridge), seen @ wanted).T)
