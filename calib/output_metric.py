@@ -42,10 +42,12 @@ def metric_columns(
             pulled = gradients(graph, values, spread, outputs)
             for layer in layers:
                 rows = layer.output_rows(pulled[layer.output]).reshape(-1, layer.outputs)
-                sums[layer.name] += rows.T @ rows
+                wide = rows.astype(np.float64)  # squares of tiny gradients must not vanish
+                sums[layer.name] += wide.T @ wide
     columns = {name: _columns(total) for name, total in sums.items()}
     largest = max(float(np.abs(found).max()) for found in columns.values()) or 1.0
-    return {name: (found / largest).astype(np.float16) for name, found in columns.items()}
+    with np.errstate(under="ignore"):  # next to the largest, such a number is zero
+        return {name: (found / largest).astype(np.float16) for name, found in columns.items()}
 
 
 def _seeds(outputs: int, generator: np.random.Generator, *, centred: bool) -> Float32:

@@ -54,7 +54,7 @@ class CovarianceSums:
 
     size: int
     count: int = 0
-    _shift: Rows | None = None
+    _shift: Float64 | None = None
     _sum: Float64 = field(init=False)
     _gram: Float64 = field(init=False)
 
@@ -65,10 +65,10 @@ class CovarianceSums:
     def add(self, rows: Rows) -> None:
         """Add rows."""
         if self._shift is None:
-            self._shift = rows.mean(axis=0)
+            self._shift = rows.mean(axis=0, dtype=np.float64)
         centred = rows - self._shift  # so that centring later cancels no digits
         self._gram += centred.T @ centred
-        self._sum += centred.sum(axis=0, dtype=np.float64)
+        self._sum += centred.sum(axis=0)
         self.count += len(rows)
 
     def mean(self) -> Float64:
@@ -127,10 +127,10 @@ class LayerSums:
             inputs: covariance of more rows x than were run on the chip, where there are such.
 
         Raises:
-            SolveError: fewer than two rows were added.
+            SolveError: no rows were added.
         """
-        if self._sums.count < 2:
-            raise SolveError(f"{self._sums.count} rows cannot be fitted; give more samples")
+        if not self._sums.count:
+            raise SolveError("there are no rows to fit a layer to; choose at least one sample")
         mean, covariance = self._sums.mean(), self._sums.covariance()
         d = self.inputs
         gram, cross = covariance[:d, :d].copy(), covariance[:d, d:]
