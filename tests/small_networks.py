@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from calib.graph.linear import LinearLayer
 from calib.graph.model import Graph, Node, Port
 from calib.packed import PackedNetwork
 from calib.prepare import PackOptions, prepare
@@ -108,3 +109,18 @@ def packed(
     chosen = {"held_back": count // 4, "references": count - count // 4, **options}
     named = np.zeros(count, np.intp) if labels else None
     return prepare(graph, samples_for(graph, count, seed), named, PackOptions(**chosen))
+
+
+def dense_layer(inputs: int, outputs: int, name: str = "dense") -> LinearLayer:
+    """A matrix product that stands alone."""
+    return LinearLayer(
+        name,
+        "Gemm",
+        "x",
+        "y",
+        weight=np.ones((1, inputs, outputs), np.float32),
+        bias=np.zeros(outputs, np.float32),
+        window=None,
+        input_shape=(inputs,),
+        output_shape=(outputs,),
+    )
