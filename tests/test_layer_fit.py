@@ -1,0 +1,167 @@
+"""All layers are solved together: one budget, metrics that compare, grouped layers without rank."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from calib.allocation import FEWEST
+from calib.costs import BUDGET_BITS
+from calib.errors import SolveError
+from calib.factor_codes import component_bytes, rounded
+from calib.factors import Factors
+from calib.graph.linear import multiply
+from calib.layer_fit import LayerFit, solve_together
+from calib.packed import PackedNetwork
+from calib.references import fit_indices
+from tests.small_networks import classifier, packed
+
+Array = np.ndarray[Any, Any]
+
+
+@cache
+def network_of(bits: int = 16, groups: int = 6, form: str = "recomputed") -> PackedNetwork:
+    graph = classifier(groups=groups)
+    return packed(graph, count=48, scheme="int4", factor_bits=bits, references_as=form)
+
+
+def filled(network: PackedNetwork, deviation: float, seed: int = 0) -> dict[str, LayerFit]:
+    """Fits with clean rows, run on weights that are off by a factor each."""
+    generator = np.random.default_rng(seed)
+    block = network.references.block(fit_indices(network.references))
+    fits = {}
+    for layer in network.layers:
+        fit, clean = LayerFit.of(network, layer, exact=True), block.layers[layer.name]
+        off = 1 + deviation * generator.standard_normal(layer.weight.shape)
+        main = multiply(clean.rows, layer.weight * off.astype(np.float32)) + layer.bias
+        rows = clean.rows.reshape(-1, layer.groups * layer.inputs)
+        fit.vary(rows)
+        fit.sums.add(rows, main.reshape(-1, layer.outputs), clean.outputs.reshape(len(rows), -1))
+        fits[layer.name] = fit
+    return fits
+
+
+def spent(network: PackedNetwork, factors: Factors) -> float:
+    return sum(
+        factors[layer.name].rank * component_bytes(layer, network.factor_bits)
+        for layer in network.layers
+    )
+
+
+@settings(max_examples=40)  # each fits a whole network
+@given(
+    seed=st.integers(0, 2**16),
+    bits=st.sampled_from([16, 8, 4]),
+    rank=st.integers(0, 12),
+    groups=st.sampled_from([1, 2, 6]),
+)
+def test_the_budget_is_the_bytes_of_the_rank_in_sixteen_bits(
+    seed: int, bits: int, rank: int, groups: int
+) -> None:
+    network = network_of(bits, groups)
+    factors = solve_together(network, filled(network, 0.2, seed), rank)
+    dense = [layer for layer in network.layers if layer.groups == 1]
+    budget = rank * sum((layer.inputs + layer.outputs) * BUDGET_BITS / 8 for layer in dense)
+    assert spent(network, factors) <= budget
+    for layer in network.layers:
+        surrogate = factors[layer.name]
+        most = min(layer.inputs, layer.outputs) if layer.groups == 1 else 0
+        assert surrogate.rank <= most
+        assert surrogate.a.shape == (surrogate.rank, layer.inputs)
+        assert surrogate.b.shape == (layer.outputs, surrogate.rank)
+
+
+def test_fewer_bits_buy_more_components() -> None:
+    ranks = {
+        bits: sum(s.rank for s in _solved(network_of(bits), 2).surrogates.values())
+        for bits in (16, 4)
+    }
+    assert ranks[4] > ranks[16]
+
+
+def _solved(network: PackedNetwork, rank: int) -> Factors:
+    return solve_together(network, filled(network, 0.2), rank)
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_rows_of_a_are_stored_as_they_were_fitted(bits: int) -> None:
+    network = network_of(bits)
+    factors = _solved(network, 4)
+    back = rounded(factors, network.layers, bits)
+    for name, surrogate in factors.surrogates.items():
+        np.testing.assert_array_equal(back[name].a, surrogate.a)
+        difference = np.abs(back[name].b - surrogate.b).max(axis=0, initial=0)
+        assert (difference <= 0.004 * np.abs(surrogate.b).max(axis=0, initial=0)).all()
+
+
+@pytest.mark.parametrize(("important", "ranks"), [("first", (6, 5)), ("strided", (4, 6))])
+def test_rank_goes_where_the_answer_is_moved(important: str, ranks: tuple[int, int]) -> None:
+    """What is left of the budget after the fewest, 300 bytes: 2 of 56 and 1 of 132, or 2 of 132."""
+    network = network_of()
+    metrics = {
+        layer.name: np.eye(layer.outputs, dtype=np.float16)
+        * np.float16(1 if layer.name == important else 2**-6)
+        for layer in network.layers
+    }
+    found = _solved(replace(network, metrics=metrics), 6)
+    assert (found["first"].rank, found["strided"].rank) == ranks
+
+
+def test_metrics_that_are_all_zero_weigh_all_outputs_alike() -> None:
+    network = network_of()
+    nothing = {name: np.zeros_like(columns) for name, columns in network.metrics.items()}
+    alike = {layer.name: np.eye(layer.outputs, dtype=np.float16) for layer in network.layers}
+    found = _solved(replace(network, metrics=nothing), 6)
+    expected = _solved(replace(network, metrics=alike), 6)
+    for layer in network.layers:
+        assert layer.groups > 1 or found[layer.name].rank >= FEWEST
+        np.testing.assert_allclose(found[layer.name].gain, expected[layer.name].gain, rtol=1e-3)
+
+
+def test_what_is_known_is_exact_only_for_clean_rows_with_float_weights() -> None:
+    kept, dropped = network_of(), network_of(form="stored")
+    assert kept.float_weights is not None
+    assert dropped.float_weights is None
+    layer = kept.layers[0]
+    floats = kept.float_weights[layer.name][0].astype(np.float64)
+    exact = LayerFit.of(kept, layer, exact=True)
+    np.testing.assert_array_equal(exact.sums.known_y, floats)
+    np.testing.assert_array_equal(exact.sums.known_z, layer.weight[0])
+    for fit in (
+        LayerFit.of(kept, layer, exact=False),
+        LayerFit.of(dropped, dropped.layers[0], exact=True),
+    ):
+        np.testing.assert_array_equal(fit.sums.known_y, fit.sums.known_z)
+    assert LayerFit.of(kept, layer, exact=False).inputs is None
+
+
+def test_an_exact_layer_is_left_as_it_is() -> None:
+    """Quantised weights that are the float ones, no deviation: nothing is to be corrected."""
+    network = network_of()
+    floats = {layer.name: layer.weight.astype(np.float16) for layer in network.layers}
+    fits = {}
+    generator = np.random.default_rng(0)
+    for layer in network.layers:
+        rows = generator.standard_normal((50, 1, layer.groups, layer.inputs)).astype(np.float32)
+        fit = LayerFit.of(replace(network, float_weights=floats), layer, exact=False)
+        right = multiply(rows, layer.weight)[:, 0] + layer.bias
+        fit.sums.add(rows.reshape(50, -1), right, right)
+        fits[layer.name] = fit
+    for surrogate in solve_together(network, fits, 4).surrogates.values():
+        np.testing.assert_allclose(surrogate.gain, 1, atol=1e-5)
+        np.testing.assert_allclose(surrogate.offset, 0, atol=1e-4)
+        np.testing.assert_allclose(surrogate.b @ surrogate.a, 0, atol=1e-4)
+
+
+def test_a_layer_without_rows_cannot_be_solved() -> None:
+    network = network_of()
+    layer = network.layers[0]
+    fits = {layer.name: LayerFit.of(network, layer, exact=True)}
+    with pytest.raises(SolveError, match="choose at least one sample"):
+        solve_together(network, fits, 4)
