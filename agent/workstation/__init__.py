@@ -1,1 +1,1 @@
-"""Work for a workstation: packing models, simulation, reports, pictures."""
+"""Work for a workstation: packing model files, the demo and its picture."""
