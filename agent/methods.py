@@ -50,7 +50,7 @@ def fit(
     """
     method = resolve(method, runtime)
     factors = METHODS[method](runtime, network, chosen, rank)
-    factors = rounded(factors, network.layers, network.factor_bits)
+    # A lies on its grid already. B is rounded once, when the moment pass has scaled it.
     matched = moment_pass(runtime, network, chosen, factors)
     return rounded(matched, network.layers, network.factor_bits)
 

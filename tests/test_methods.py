@@ -154,8 +154,7 @@ def test_what_is_given_back_is_what_will_be_stored(method: str, bits: int) -> No
 
 
 @pytest.mark.parametrize("bits", [8, 4])
-def test_the_second_rounding_moves_the_matched_means_hardly(bits: int) -> None:
-    """After the moment pass B lies off its grid again; A and what was matched do not suffer."""
+def test_rounding_b_after_the_moment_pass_hardly_moves_the_matched_means(bits: int) -> None:
     network = network_of("dense", factor_bits=bits)
     runtime, chosen = chip_of(network), chosen_of(network)
     found = fit("probe", runtime, network, chosen, 4)
