@@ -20,6 +20,7 @@ from calib.graph.linear import multiply
 from calib.layer_fit import LayerFit, solve_together
 from calib.packed import PackedNetwork
 from calib.references import fit_indices
+from calib.rounding import refitted_b
 from tests.small_networks import classifier, packed
 
 Array = np.ndarray[Any, Any]
@@ -98,6 +99,18 @@ def test_rows_of_a_are_stored_as_they_were_fitted(bits: int) -> None:
         np.testing.assert_array_equal(back[name].a, surrogate.a)
         difference = np.abs(back[name].b - surrogate.b).max(axis=0, initial=0)
         assert (difference <= 0.004 * np.abs(surrogate.b).max(axis=0, initial=0)).all()
+
+
+def test_b_is_fitted_to_the_rounded_a() -> None:
+    network = network_of(4)
+    fits = filled(network, 0.2)
+    for name, surrogate in solve_together(network, fits, 4).surrogates.items():
+        if surrogate.rank:
+            statistics = fits[name].sums.statistics(fits[name].inputs)
+            gain, a = (part.astype(np.float64) for part in (surrogate.gain, surrogate.a))
+            expected = refitted_b(statistics, gain, a)
+            size = np.abs(expected).max()
+            np.testing.assert_allclose(surrogate.b, expected, rtol=1e-3, atol=1e-4 * size)
 
 
 @pytest.mark.parametrize(("important", "ranks"), [("first", (6, 5)), ("strided", (4, 6))])
