@@ -68,8 +68,8 @@ def _loss(document: dict[str, Any]) -> str:
         "2. A bad chip",
         _prose(
             f"The emulated chip is {chip_text(document['chip'])}. {_what_it_does(document)}"
-            f"On this chip the network reads {_percent(document['uncorrected'])} right. This is how "
-            "wrong the outputs of its layers are:"
+            f"On this chip the network reads {_percent(document['uncorrected'])} right. This is "
+            "how wrong the outputs of its layers are:"
         ),
         table(
             ["layer", "relative error", "SQNR dB"],
