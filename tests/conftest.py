@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,3 +38,14 @@ def data_directory() -> Path:
     if not folder.is_dir():
         pytest.fail(f"NPP_DATA is {named!r}, which is no folder: unset it or correct it")
     return folder
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the sums of what passed tests counted with `record_property("counted: …", number)`."""
+    sums: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("passed", []):
+        for name, value in getattr(report, "user_properties", []):
+            if name.startswith("counted: "):
+                sums[name.removeprefix("counted: ")] += value
+    for name, total in sorted(sums.items()):
+        terminalreporter.write_line(f"{total} {name}")

@@ -191,14 +191,19 @@ def cuts(scene: Scene, seeds: Sequence[int | None] = SEEDS) -> Iterator[tuple[st
 
 
 @pytest.mark.parametrize(("prepare", "change"), CASES, ids=NAMES)
-def test_every_cut_leaves_old_or_new(tmp_path: Path, prepare: Change, change: Change) -> None:
+def test_every_cut_leaves_old_or_new(
+    tmp_path: Path,
+    prepare: Change,
+    change: Change,
+    record_property: Callable[[str, int], None],
+) -> None:
     play = scene(tmp_path, prepare, change)
     seen = []
     for name, store in cuts(play):
         found = observed(store)
         assert found in (play.old, play.new), name
         seen.append(found == play.new)
-    print(f"{prepare.__name__}, then {change.__name__}: {len(seen)} cuts, {sum(seen)} of them new")  # noqa: T201 - the count is a result
+    record_property("counted: states after power cuts, each of them old or new", len(seen))
     assert len(seen) >= 4 * len(SEEDS), "fewer operations than any durable change takes"
     assert not seen[0]
 
