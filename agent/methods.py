@@ -2,26 +2,31 @@
 
 `probe` drives one layer at a time with clean inputs: layers are independent, no error accumulates.
 `sequential` runs the whole network and fits layer after layer, each after the corrections upstream:
-for runtimes that can only be tapped. Both end with the moment pass.
+for runtimes that can only be tapped. Both end with the moment pass. `gradient` trains the factors
+that one of these finds through the network, `gradient-from-zero` factors that do nothing yet.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agent.errors import RuntimeUnavailableError
+from agent.gradient import FROM_CLOSED_FORM, FROM_ZERO, refined
 from agent.runtimes.base import (
     Float32,
     LayerwiseRuntime,
     ProbingRuntime,
     Runtime,
     can_probe,
+    can_train,
     is_layerwise,
 )
+from calib.costs import budgeted_ranks
 from calib.factor_codes import rounded
 from calib.factors import Factors, no_factors
 from calib.graph.linear import LinearLayer
@@ -29,8 +34,11 @@ from calib.layer_fit import LayerFit, solve_together
 from calib.moments import matching
 from calib.packed import PackedNetwork
 from calib.references import fit_indices, in_blocks
+from calib.surrogate_training import zero_start
 
 Indices = NDArray[np.integer]
+Fit = Callable[[Runtime, PackedNetwork, Indices, int], Factors]
+"""From a runtime, what it runs, the chosen samples and the rank to factors."""
 
 
 def fit(
@@ -48,11 +56,7 @@ def fit(
     Raises:
         RuntimeUnavailableError: no such method, or the runtime cannot do it.
     """
-    method = resolve(method, runtime)
-    factors = METHODS[method](runtime, network, chosen, rank)
-    factors = rounded(factors, network.layers, network.factor_bits)
-    matched = moment_pass(runtime, network, chosen, factors)
-    return rounded(matched, network.layers, network.factor_bits)
+    return METHODS[resolve(method, runtime)](runtime, network, chosen, rank)
 
 
 def resolve(method: str, runtime: Runtime) -> str:
@@ -62,7 +66,7 @@ def resolve(method: str, runtime: Runtime) -> str:
         RuntimeUnavailableError: no such method, or the runtime cannot do it.
     """
     if method == "auto":
-        return "probe" if can_probe(runtime) else "sequential"
+        return _closed_form(runtime)
     if method not in METHODS:
         raise RuntimeUnavailableError(
             f"there is no method {method!r}; choose one of auto, {', '.join(METHODS)}"
@@ -71,7 +75,28 @@ def resolve(method: str, runtime: Runtime) -> str:
         raise RuntimeUnavailableError(
             "this runtime cannot drive single layers; choose --method sequential"
         )
+    if method in GRADIENT_METHODS and not can_train(runtime):
+        raise RuntimeUnavailableError(
+            "this runtime's layers cannot stand in a graph, so nothing can be trained through "
+            f"them; choose --method {_closed_form(runtime)}"
+        )
     return method
+
+
+def _closed_form(runtime: Runtime) -> str:
+    return "probe" if can_probe(runtime) else "sequential"
+
+
+def _finished(solve: Fit) -> Fit:
+    """A closed form, rounded as stored, then matched in its moments, as stored again."""
+
+    def finished(runtime: Runtime, network: PackedNetwork, chosen: Indices, rank: int) -> Factors:
+        factors = solve(runtime, network, chosen, rank)
+        factors = rounded(factors, network.layers, network.factor_bits)
+        matched = moment_pass(runtime, network, chosen, factors)
+        return rounded(matched, network.layers, network.factor_bits)
+
+    return finished
 
 
 def _flat(rows: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -143,7 +168,27 @@ def _at(outputs: Float32, positions: Indices) -> Float32:
     return outputs[np.arange(len(outputs))[:, None], positions]
 
 
-METHODS: Mapping[str, Callable[[Runtime, PackedNetwork, Indices, int], Factors]] = {
-    "probe": fit_by_probe,
-    "sequential": fit_sequentially,
+def fit_by_gradient(
+    runtime: Runtime, network: PackedNetwork, chosen: Indices, rank: int
+) -> Factors:
+    """Train the closed form's factors through the network."""
+    begin = METHODS[_closed_form(runtime)](runtime, network, chosen, rank)
+    return refined(runtime, network, chosen, begin, FROM_CLOSED_FORM).factors
+
+
+def fit_from_zero(runtime: Runtime, network: PackedNetwork, chosen: Indices, rank: int) -> Factors:
+    """Train factors that change nothing yet; each layer has the rank its own bytes buy."""
+    ranks = budgeted_ranks(replace(network, rank=rank))
+    begin = zero_start(network.layers, ranks, np.random.default_rng(network.seed))
+    begin = rounded(begin, network.layers, network.factor_bits)
+    return refined(runtime, network, chosen, begin, FROM_ZERO).factors
+
+
+METHODS: Mapping[str, Fit] = {
+    "probe": _finished(fit_by_probe),
+    "sequential": _finished(fit_sequentially),
+    "gradient": fit_by_gradient,
+    "gradient-from-zero": fit_from_zero,
 }
+GRADIENT_METHODS = frozenset({"gradient", "gradient-from-zero"})
+"""Those that need a `TrainableRuntime`."""

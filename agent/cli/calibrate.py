@@ -15,7 +15,7 @@ from agent.cli.progress import progress
 from agent.cli.table import WIDTH, table
 from agent.cli.units import bytes_text, seconds_text
 from agent.loop import Calibration, CalibrationRequest
-from agent.methods import METHODS, resolve
+from agent.methods import GRADIENT_METHODS, METHODS, resolve
 from agent.report import calibration_document
 from agent.session import Session, open_session, remember
 from agent.store.store import Store
@@ -48,7 +48,8 @@ SHOWN = 5
     type=click.Choice(["auto", *METHODS]),
     default="auto",
     show_default=True,
-    help="Each layer alone on clean inputs, or one after another; auto: the first where possible.",
+    help="In closed form, each layer alone on clean inputs or one after another (auto: the first "
+    "where possible); or by gradients through the network, from the closed form or from zero.",
 )
 @click.option(
     "--rank",
@@ -113,9 +114,10 @@ def _samples_looked_at(session: Session, request: CalibrationRequest) -> int:
     references = session.loop.network.references
     fit = references.count - references.held_back
     chosen = fit if request.select == "all" else min(request.samples, fit)
-    sequential = resolve(request.method, session.loop.runtime) == "sequential"
-    fitted = chosen * len(session.loop.network.layers) if sequential else fit
-    return 2 * references.held_back + fit + fitted + chosen
+    method = resolve(request.method, session.loop.runtime)
+    fitted = chosen * len(session.loop.network.layers) if method == "sequential" else fit
+    trained = fit if method in GRADIENT_METHODS else 0
+    return 2 * references.held_back + fit + fitted + chosen + trained
 
 
 def report_text(document: dict[str, Any]) -> str:
