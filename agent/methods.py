@@ -9,40 +9,38 @@ that one of these finds through the network, `gradient-from-zero` factors that d
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agent.errors import RuntimeUnavailableError
+from agent.gathering import flat
 from agent.gradient import FROM_CLOSED_FORM, FROM_ZERO, refined
 from agent.runtimes.base import (
     Float32,
     LayerwiseRuntime,
-    ProbingRuntime,
     Runtime,
     can_probe,
     can_train,
     is_layerwise,
 )
-from calib.costs import budgeted_ranks
 from calib.factor_codes import rounded
 from calib.factors import Factors, no_factors
 from calib.graph.linear import LinearLayer
-from calib.layer_fit import LayerFit, solve_together
+from calib.layer_fit import LayerFit, Plan, solved_layer
 from calib.moments import matching
 from calib.packed import PackedNetwork
-from calib.references import fit_indices, in_blocks
+from calib.references import in_blocks
 from calib.surrogate_training import zero_start
 
 Indices = NDArray[np.integer]
-Fit = Callable[[Runtime, PackedNetwork, Indices, int], Factors]
-"""From a runtime, what it runs, the chosen samples and the rank to factors."""
+Fit = Callable[[Runtime, PackedNetwork, Indices, Plan], Factors]
+"""From a runtime, what it runs, the chosen samples and what the budget buys to factors."""
 
 
 def fit(
-    method: str, runtime: Runtime, network: PackedNetwork, chosen: Indices, rank: int
+    method: str, runtime: Runtime, network: PackedNetwork, chosen: Indices, plan: Plan
 ) -> Factors:
     """New factors from the chosen samples, rounded as they will be stored.
 
@@ -51,12 +49,12 @@ def fit(
         runtime: what runs the main path.
         network: its references and metric.
         chosen: numbers of reference samples.
-        rank: of each layer's low-rank part.
+        plan: what the budget buys, from `agent.gathering`.
 
     Raises:
         RuntimeUnavailableError: no such method, or the runtime cannot do it.
     """
-    return METHODS[resolve(method, runtime)](runtime, network, chosen, rank)
+    return METHODS[resolve(method, runtime)](runtime, network, chosen, plan)
 
 
 def resolve(method: str, runtime: Runtime) -> str:
@@ -90,8 +88,8 @@ def _closed_form(runtime: Runtime) -> str:
 def _finished(solve: Fit) -> Fit:
     """A closed form, rounded as stored, then matched in its moments, as stored again."""
 
-    def finished(runtime: Runtime, network: PackedNetwork, chosen: Indices, rank: int) -> Factors:
-        factors = solve(runtime, network, chosen, rank)
+    def finished(runtime: Runtime, network: PackedNetwork, chosen: Indices, plan: Plan) -> Factors:
+        factors = solve(runtime, network, chosen, plan)
         factors = rounded(factors, network.layers, network.factor_bits)
         matched = moment_pass(runtime, network, chosen, factors)
         return rounded(matched, network.layers, network.factor_bits)
@@ -99,32 +97,17 @@ def _finished(solve: Fit) -> Fit:
     return finished
 
 
-def _flat(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rows [n, p, ...] as [n p, ...], the groups of a row side by side."""
-    return rows.reshape(rows.shape[0] * rows.shape[1], -1)
-
-
-def fit_by_probe(runtime: Runtime, network: PackedNetwork, chosen: Indices, rank: int) -> Factors:
-    """Each layer alone, on its clean inputs; rows of samples not chosen say how inputs vary."""
-    probing = cast("ProbingRuntime", runtime)
-    fits = {layer.name: LayerFit.of(network, layer, exact=True) for layer in network.layers}
-    wanted = set(chosen.tolist())
-    for block in in_blocks(network.references, fit_indices(network.references)):
-        run_on_chip = np.array([int(index) in wanted for index in block.indices])
-        for layer in network.layers:
-            clean, fit_of = block.layers[layer.name], fits[layer.name]
-            fit_of.vary(_flat(clean.rows))
-            if run_on_chip.any():
-                rows = clean.rows[run_on_chip]
-                main = probing.probe(layer, rows)
-                fit_of.sums.add(_flat(rows), _flat(main), _flat(clean.outputs[run_on_chip]))
-    return solve_together(network, fits, rank)
+def fit_by_probe(
+    _runtime: Runtime, _network: PackedNetwork, _chosen: Indices, plan: Plan
+) -> Factors:
+    """Each layer alone, on its clean inputs: a probing runtime's plan was made of just these."""
+    return plan.factors()
 
 
 def fit_sequentially(
-    runtime: Runtime, network: PackedNetwork, chosen: Indices, rank: int
+    runtime: Runtime, network: PackedNetwork, chosen: Indices, plan: Plan
 ) -> Factors:
-    """Layer after layer, each on the inputs that the corrected layers before it give."""
+    """Layer after layer, each of its planned rank on what the corrected layers before it give."""
     factors = no_factors(network.layers)
     for layer in network.layers:
         fit_of = LayerFit.of(network, layer, exact=False)
@@ -132,9 +115,10 @@ def fit_sequentially(
             taps = {layer.name: block.positions[layer.name]}
             seen = runtime.run(block.inputs, factors, taps).layers[layer.name]
             wanted = block.layers[layer.name].outputs
-            fit_of.sums.add(_flat(seen.rows), _flat(seen.main), _flat(wanted))
-        alone = solve_together(network, {layer.name: fit_of}, rank)
-        factors = factors.replaced(layer.name, alone[layer.name])
+            fit_of.sums.add(flat(seen.rows), flat(seen.main), flat(wanted))
+        rank = plan.ranks[layer.name]
+        alone = solved_layer(network, fit_of, rank).surrogate(rank, plan.bits)
+        factors = factors.replaced(layer.name, alone)
     return factors
 
 
@@ -169,17 +153,16 @@ def _at(outputs: Float32, positions: Indices) -> Float32:
 
 
 def fit_by_gradient(
-    runtime: Runtime, network: PackedNetwork, chosen: Indices, rank: int
+    runtime: Runtime, network: PackedNetwork, chosen: Indices, plan: Plan
 ) -> Factors:
     """Train the closed form's factors through the network."""
-    begin = METHODS[_closed_form(runtime)](runtime, network, chosen, rank)
+    begin = METHODS[_closed_form(runtime)](runtime, network, chosen, plan)
     return refined(runtime, network, chosen, begin, FROM_CLOSED_FORM).factors
 
 
-def fit_from_zero(runtime: Runtime, network: PackedNetwork, chosen: Indices, rank: int) -> Factors:
-    """Train factors that change nothing yet; each layer has the rank its own bytes buy."""
-    ranks = budgeted_ranks(replace(network, rank=rank))
-    begin = zero_start(network.layers, ranks, np.random.default_rng(network.seed))
+def fit_from_zero(runtime: Runtime, network: PackedNetwork, chosen: Indices, plan: Plan) -> Factors:
+    """Train factors that change nothing yet; each layer has the rank that the plan gives it."""
+    begin = zero_start(network.layers, plan.ranks, np.random.default_rng(network.seed))
     begin = rounded(begin, network.layers, network.factor_bits)
     return refined(runtime, network, chosen, begin, FROM_ZERO).factors
 
