@@ -139,8 +139,10 @@ def train_surrogates(
     best, judgements, losses, waited = begin, [lesson.judge(begin)], [], 0
     for loss, weights in _epochs(school, begin, lesson, options, generator):
         losses.append(loss)
-        candidate = school.stored(factors_of(school.layers, weights))
-        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is not better
+        with np.errstate(
+            over="ignore", invalid="ignore", under="ignore"
+        ):  # only a number is better
+            candidate = school.stored(factors_of(school.layers, weights))
             judgements.append(lesson.judge(candidate))
         if judgements[-1] < min(judgements[:-1]):
             best, waited = candidate, 0
@@ -169,7 +171,7 @@ def _epochs(
     for _ in range(options.epochs):
         found = []
         for indices in batches(len(lesson.samples), options.batch, generator):
-            with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is looked at
+            with np.errstate(over="ignore", invalid="ignore", under="ignore"):  # see _finite
                 value, slopes = _slopes(school, graph, times(weights, units), lesson, indices)
                 if not (math.isfinite(value) and _finite(slopes)):
                     return

@@ -116,9 +116,9 @@ def test_gradients_with_a_chip_equal_finite_differences(graph: Graph) -> None:
     factors = some_factors(network)
     made = with_surrogates(network, factors)
     chip = runtime_of(network, "ideal").main_paths()
-    x = samples_for(graph, 64)
+    x = samples_for(graph, 512)
     answers = run(made, x, replace=chip)[made.output]
-    loss, indices = distillation(2 * answers, classes=False), np.arange(64)
+    loss, indices = distillation(2 * answers, classes=False), np.arange(512)
     weights = constants_of(network.layers, factors)
     value, slopes = loss_and_gradients(made, weights, x, indices, loss, chip=chip)
     assert value == pytest.approx(loss(answers, indices)[0], rel=1e-6)
