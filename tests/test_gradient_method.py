@@ -10,6 +10,7 @@ import pytest
 
 from agent.buffer import SampleBuffer
 from agent.errors import RuntimeUnavailableError
+from agent.gathering import gathered
 from agent.gradient import VALIDATION_SAMPLES, parts
 from agent.loop import CalibrationRequest, ClosedLoop
 from agent.methods import GRADIENT_METHODS, METHODS, fit
@@ -17,6 +18,7 @@ from agent.runtimes.base import Runtime
 from agent.runtimes.cim import CimRuntime
 from calib.factor_codes import encode_factors
 from calib.factors import Factors, no_factors
+from calib.layer_fit import plan_together
 from calib.packed import PackedNetwork
 from calib.references import fit_indices
 from device_models.array import Chip, State
@@ -38,6 +40,13 @@ def network_of(kind: str, references_as: str = "recomputed") -> PackedNetwork:
 def chip_of(network: PackedNetwork) -> CimRuntime:
     chip = Chip(preset("mismatch-20"), 1)
     return CimRuntime(network, chip, State(), np.random.default_rng(0))
+
+
+def fitted(method: str, network: PackedNetwork) -> Factors:
+    """On a fresh chip, the same each time."""
+    runtime = chip_of(network)
+    plan = plan_together(network, gathered(runtime, network, CHOSEN), network.budget)
+    return fit(method, runtime, network, CHOSEN, plan)
 
 
 def loss_on(network: PackedNetwork, factors: Factors, indices: np.ndarray) -> float:
@@ -74,20 +83,19 @@ def test_it_is_never_worse_than_its_start_on_the_validation_part(
     kind: str, references_as: str, method: str
 ) -> None:
     network = network_of(kind, references_as)
-    runtime = chip_of(network)
-    found = fit(method, runtime, network, CHOSEN, 2)
+    found = fitted(method, network)
     begin = no_factors(network.layers)
     if method == "gradient":
-        begin = fit("probe", runtime, network, CHOSEN, 2)
+        begin = fitted("probe", network)
     judges = parts(network.references, CHOSEN, np.random.default_rng(network.seed))[1]
     assert loss_on(network, found, judges) <= loss_on(network, begin, judges)
     encode = partial(encode_factors, layers=network.layers, bits=network.factor_bits)
-    assert encode(found) == encode(fit(method, chip_of(network), network, CHOSEN, 2))
+    assert encode(found) == encode(fitted(method, network))
 
 
 def test_from_zero_a_chip_gets_better_on_samples_that_took_no_part() -> None:
     network = network_of("classifier")
-    found = fit("gradient-from-zero", chip_of(network), network, CHOSEN, 2)
+    found = fitted("gradient-from-zero", network)
     held_back = np.arange(16)
     assert loss_on(network, found, held_back) < 0.7 * loss_on(
         network, no_factors(network.layers), held_back
