@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from agent.measurement import expected_outputs
 from agent.runtimes.base import Float32, ProbingRuntime, Runtime, Trace, can_probe
+from calib.budget import Budget
 from calib.factors import no_factors
 from calib.graph.linear import multiply
-from calib.layer_fit import LayerFit
+from calib.layer_fit import LayerFit, Plan, plan_together
 from calib.packed import PackedNetwork
 from calib.references import LayerReference, fit_indices, in_blocks
 
@@ -43,6 +44,16 @@ def gathered(runtime: Runtime, network: PackedNetwork, chosen: Indices) -> dict[
             if run_on_chip.any():
                 _probe(cast("ProbingRuntime", runtime), fit, clean, run_on_chip)
     return fits
+
+
+def planned(runtime: Runtime, network: PackedNetwork, chosen: Indices, budget: Budget) -> Plan:
+    """What the budget buys on this chip, judged from the chosen reference samples.
+
+    Raises:
+        CalibError: the budget does not even hold gains and offsets.
+        SolveError: the chip makes numbers that are not finite.
+    """
+    return plan_together(network, gathered(runtime, network, chosen), budget)
 
 
 def flat(rows: Float32) -> Float32:

@@ -1,7 +1,7 @@
 """The closed loop. Read this file first.
 
-    sample → runtime.run → trace → layer errors → sensitivity → buffer → solve → verify → commit
-    → activate → report
+    sample → runtime.run → trace → layer errors → sensitivity → buffer → plan → forecast → solve
+    → verify → commit → activate → report
 
 Each step takes and returns a frozen value; the loop alone holds state: the buffer and the active
 factors. Verify, then commit, then activate, then report: a calibration that is refused or fails
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.buffer import BufferedSample, Origin, SampleBuffer
-from agent.gathering import gathered
+from agent.gathering import planned
 from agent.measurement import judge_chip, sensitivities
 from agent.methods import fit, resolve
 from agent.runtimes.base import Runtime
@@ -27,7 +27,7 @@ from calib.costs import Spending, spending
 from calib.factor_codes import encode_factors
 from calib.factors import Factors
 from calib.forecast import Forecast, forecast
-from calib.layer_fit import Plan, plan_together
+from calib.layer_fit import Plan
 from calib.packed import PackedNetwork
 from calib.references import fit_indices
 from calib.selection import Chosen, select
@@ -173,8 +173,7 @@ class ClosedLoop:
         )
 
     def _plan(self, request: CalibrationRequest, chosen: tuple[Chosen, ...]) -> Plan:
-        fits = gathered(self.runtime, self.network, _indices(chosen))
-        return plan_together(self.network, fits, self._budget(request))
+        return planned(self.runtime, self.network, _indices(chosen), self._budget(request))
 
     def _budget(self, request: CalibrationRequest) -> Budget:
         return request.budget.over(self.network.budget)

@@ -98,7 +98,8 @@ def _encode_matrix(matrix: Float32, bits: int) -> bytes:
     limit = float(2 ** (bits - 1) - 1)
     relative = matrix / scales[:, None]
     if bits == 16:
-        return bytes(scales.tobytes() + relative.astype("<f2").tobytes())
+        with np.errstate(under="ignore"):  # next to others of its row, such a value is zero
+            return bytes(scales.tobytes() + relative.astype("<f2").tobytes())
     codes = np.clip(np.rint(relative), -limit, limit).astype(np.int8)
     return bytes(scales.tobytes() + (pack_nibbles(codes) if bits == 4 else codes).tobytes())
 

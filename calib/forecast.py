@@ -20,6 +20,9 @@ from calib.sums import Float64
 from calib.verify import SMALLEST_GAIN
 from calib.worth import noise_covariance
 
+FLOAT32_ERROR = 1e-6
+"""Relative errors below this are those of the computation itself."""
+
 _TINY = float(np.finfo(np.float64).tiny)
 
 
@@ -64,7 +67,9 @@ class Forecast:
     @property
     def promising(self) -> bool:
         """Whether enough can be gained for a write to flash; also where nothing can be told."""
-        return not self.reachable > self.before * (1 - SMALLEST_GAIN)
+        return not (
+            self.reachable > self.before * (1 - SMALLEST_GAIN) or self.before < FLOAT32_ERROR
+        )
 
     @property
     def why_not(self) -> str:
