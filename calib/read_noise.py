@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-ROWS_WANTED = 256
+ROWS_WANTED = 64
 """Read twice, of each layer: its noise is then known to a tenth."""
 
 

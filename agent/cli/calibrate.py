@@ -159,9 +159,9 @@ def verdict_text(document: dict[str, Any]) -> str:
 def _budget_text(budget: dict[str, Any]) -> str:
     """What the factors take, and of how much where there is a limit."""
     size, share = budget["bytes"], budget["mac_share"]
-    of_bytes = "" if size["allowed"] is None else f" of {bytes_text(size['allowed'])}"
-    of_share = "" if share["allowed"] is None else f" of {share['allowed']:.1%}"
+    of_bytes = "" if size["allowed"] is None else f" of at most {bytes_text(size['allowed'])}"
+    of_share = "" if share["allowed"] is None else f", at most {share['allowed']:.1%}"
     return (
-        f"{bytes_text(size['used'])}{of_bytes}, "
-        f"{share['used']:.1%}{of_share} more multiply-accumulates"
+        f"{bytes_text(size['used'])}{of_bytes}; "
+        f"{share['used']:.1%} more multiply-accumulates{of_share}"
     )
