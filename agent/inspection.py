@@ -7,6 +7,7 @@ from typing import Any
 
 from agent.runtimes.cim import written
 from agent.store.package import Package
+from agent.store.package_layers import described
 from calib.costs import (
     bits_mean,
     budget_bytes,
@@ -55,16 +56,9 @@ def inspection_document(package: Package) -> dict[str, Any]:
 
 def _layer(network: PackedNetwork, layer: LinearLayer) -> dict[str, Any]:
     return {
-        "name": layer.name,
-        "op": layer.op,
-        "inputs": layer.inputs,
-        "outputs": layer.outputs,
-        "groups": layer.groups,
-        "kernel": None if layer.window is None else list(layer.window.kernel),
-        "positions": layer.positions,
+        **described(layer),
         "input_shape": list(layer.input_shape),
         "output_shape": list(layer.output_shape),
-        "multiply_accumulates": layer.multiply_accumulates,
         "bits_mean": bits_mean(network, layer),
         "bytes": weight_bytes(network, layer),
     }

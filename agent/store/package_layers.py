@@ -46,7 +46,7 @@ def write_layers(network: PackedNetwork) -> tuple[list[dict[str, Any]], dict[str
     for i, layer in enumerate(network.layers):
         name = layer.name
         code = network.activations[name]
-        entry = _described(layer)
+        entry = described(layer)
         entry["constant"] = nodes[name].inputs[1]
         entry["activation"] = {"step": float(code.step), "zero_point": int(code.zero_point)}
         entry["weight"] = None
@@ -59,7 +59,7 @@ def write_layers(network: PackedNetwork) -> tuple[list[dict[str, Any]], dict[str
     return entries, arrays
 
 
-def _described(layer: LinearLayer) -> dict[str, Any]:
+def described(layer: LinearLayer) -> dict[str, Any]:
     """What readers other than ours may want to know; nothing is loaded from it but the name."""
     return {
         "name": layer.name,
