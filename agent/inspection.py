@@ -9,8 +9,8 @@ from agent.runtimes.cim import written
 from agent.store.package import Package
 from agent.store.package_layers import described
 from calib.costs import (
+    allowed,
     bits_mean,
-    budget_bytes,
     budgeted_ranks,
     effective_bit_operations,
     surrogate_multiply_accumulates,
@@ -34,11 +34,12 @@ def inspection_document(package: Package) -> dict[str, Any]:
         "runtime": package.runtime,
         "activation_bits": network.activation_bits,
         "rank": network.rank,
+        "budget": asdict(network.budget),
         "layers": [_layer(network, layer) for layer in network.layers],
         "multiply_accumulates": sum(layer.multiply_accumulates for layer in network.layers),
         "ebops": effective_bit_operations(network),
         "surrogate_mac_share": surrogate_share(network.layers, budgeted_ranks(network)),
-        "surrogate_bytes": sum(budget_bytes(layer, network.rank) for layer in network.layers),
+        "surrogate_bytes": allowed(network.budget, network.layers).bytes,
         "energy": _energy(network),
         "references": {
             "form": network.references_as,

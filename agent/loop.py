@@ -1,7 +1,7 @@
 """The closed loop. Read this file first.
 
-    sample → runtime.run → trace → layer errors → sensitivity → buffer → solve → verify → commit
-    → activate → report
+    sample → runtime.run → trace → layer errors → sensitivity → buffer → plan → forecast → solve
+    → verify → commit → activate → report
 
 Each step takes and returns a frozen value; the loop alone holds state: the buffer and the active
 factors. Verify, then commit, then activate, then report: a calibration that is refused or fails
@@ -18,16 +18,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.buffer import BufferedSample, Origin, SampleBuffer
+from agent.gathering import planned
 from agent.measurement import judge_chip, sensitivities
 from agent.methods import fit, resolve
 from agent.runtimes.base import Runtime
+from calib.budget import Budget
+from calib.costs import Spending, spending
 from calib.factor_codes import encode_factors
 from calib.factors import Factors
+from calib.forecast import Forecast, forecast
+from calib.layer_fit import Plan
 from calib.packed import PackedNetwork
 from calib.references import fit_indices
 from calib.selection import Chosen, select
 from calib.sensitivity import Sensitivity
-from calib.verify import Judgement, Verdict, judge
+from calib.verify import Judgement, Verdict, judge, refused
+
+NO_BUDGET = Budget()
 
 
 @dataclass(frozen=True)
@@ -37,10 +44,13 @@ class CalibrationRequest:
     samples: int = 32
     select: str = "sensitivity"
     method: str = "auto"
-    rank: int | None = None
-    """None: the rank that the bundle was packed with."""
+    budget: Budget = NO_BUDGET
+    """Of the factors; where it has no limit, that of the bundle holds."""
 
     dry_run: bool = False
+
+
+Tell = Callable[[Forecast], None]
 
 
 @dataclass(frozen=True)
@@ -67,8 +77,15 @@ class Calibration:
     method: str
     chosen: tuple[Chosen, ...]
     sensitivity: Sensitivity
+    forecast: Forecast
+    """What could be reached, told before anything was solved."""
+
     factors: Factors
-    """The candidate; the active factors only if it was accepted and not a dry run."""
+    """The candidate, active only if it was accepted and not a dry run; the active factors where
+    nothing promised to be gained."""
+
+    spending: Spending
+    """What the factors take of the budget."""
 
     commit: Commit | None
     seconds: float
@@ -91,24 +108,41 @@ class ClosedLoop:
         """How the chip does now, on samples that no fit has seen."""
         return judge_chip(self.runtime, self.network, self.factors)
 
-    def calibrate(self, request: CalibrationRequest, store: FactorStore) -> Calibration:
-        """Close the loop once."""
+    def calibrate(
+        self, request: CalibrationRequest, store: FactorStore, tell: Tell = lambda _: None
+    ) -> Calibration:
+        """Close the loop once.
+
+        Args:
+            request: what the user chooses.
+            store: where accepted factors go.
+            tell: is told what can be reached, before it is tried.
+        """
         started_s = self.clock()
+        method = resolve(request.method, self.runtime)
         before = self.measure()
         sensitivity = self._fill_buffer()
         chosen = self._choose(request)
-        candidate = self._solve(request, chosen)
-        verdict = self._verify(before, candidate)
+        plan = self._plan(request, chosen)
+        outlook = forecast(plan, self.factors)
+        tell(outlook)
+        if outlook.promising:
+            candidate = self._solve(method, chosen, plan)
+            verdict = self._verify(before, candidate)
+        else:
+            candidate, verdict = self.factors, refused(before, outlook.why_not)
         commit = None
         if verdict.accepted and not request.dry_run:
             commit = store.commit(self._encoded(candidate))
             self.factors = candidate
         return Calibration(
             verdict=verdict,
-            method=resolve(request.method, self.runtime),
+            method=method,
             chosen=chosen,
             sensitivity=sensitivity,
+            forecast=outlook,
             factors=candidate,
+            spending=self._spending(request, candidate),
             commit=commit,
             seconds=self.clock() - started_s,
         )
@@ -138,13 +172,26 @@ class ClosedLoop:
             self.generator,
         )
 
-    def _solve(self, request: CalibrationRequest, chosen: tuple[Chosen, ...]) -> Factors:
-        rank = self.network.rank if request.rank is None else request.rank
-        indices: NDArray[np.intp] = np.array(sorted(one.index for one in chosen), np.intp)
-        return fit(request.method, self.runtime, self.network, indices, rank)
+    def _plan(self, request: CalibrationRequest, chosen: tuple[Chosen, ...]) -> Plan:
+        return planned(self.runtime, self.network, _indices(chosen), self._budget(request))
+
+    def _budget(self, request: CalibrationRequest) -> Budget:
+        return request.budget.over(self.network.budget)
+
+    def _solve(self, method: str, chosen: tuple[Chosen, ...], plan: Plan) -> Factors:
+        return fit(method, self.runtime, self.network, _indices(chosen), plan)
 
     def _verify(self, before: Judgement, candidate: Factors) -> Verdict:
         return judge(before, judge_chip(self.runtime, self.network, candidate))
 
     def _encoded(self, factors: Factors) -> bytes:
         return encode_factors(factors, self.network.layers, self.network.factor_bits)
+
+    def _spending(self, request: CalibrationRequest, factors: Factors) -> Spending:
+        layers = self.network.layers
+        ranks = {layer.name: factors[layer.name].rank for layer in layers}
+        return spending(self._budget(request), layers, ranks, self.network.factor_bits)
+
+
+def _indices(chosen: tuple[Chosen, ...]) -> NDArray[np.intp]:
+    return np.array(sorted(one.index for one in chosen), np.intp)

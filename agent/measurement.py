@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.runtimes.base import Float32, ProbingRuntime, Runtime, Trace, can_probe
+from agent.runtimes.base import Float32, LayerTrace, ProbingRuntime, Runtime, Trace, can_probe
 from calib.factors import Factors
 from calib.graph.linear import LinearLayer, multiply
 from calib.layer_error import LayerError, layer_errors
@@ -63,12 +63,16 @@ def local_errors(runtime: Runtime, block: ReferenceBlock, factors: Factors) -> d
             for layer in runtime.layers
         }
     trace = runtime.run(block.inputs, factors, block.positions)
-    found = {}
-    for layer in runtime.layers:
-        seen, clean = trace.layers[layer.name], block.layers[layer.name]
-        passed_on = multiply(seen.rows - clean.rows, layer.weight)
-        found[layer.name] = seen.outputs - clean.outputs - passed_on
-    return found
+    return {
+        layer.name: trace.layers[layer.name].outputs
+        - expected_outputs(layer, trace.layers[layer.name], block.layers[layer.name])
+        for layer in runtime.layers
+    }
+
+
+def expected_outputs(layer: LinearLayer, seen: LayerTrace, clean: LayerReference) -> Float32:
+    """What a layer should make of the inputs it was given: [n, p, m], by its nominal weights."""
+    return np.asarray(clean.outputs + multiply(seen.rows - clean.rows, layer.weight))
 
 
 def _probed_error(

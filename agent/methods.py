@@ -2,7 +2,8 @@
 
 `probe` drives one layer at a time with clean inputs: layers are independent, no error accumulates.
 `sequential` runs the whole network and fits layer after layer, each after the corrections upstream:
-for runtimes that can only be tapped. Both end with the moment pass.
+for runtimes that can only be tapped. Both end with the moment pass. `gradient` trains the factors
+that one of these finds through the network, `gradient-from-zero` factors that do nothing yet.
 """
 
 from __future__ import annotations
@@ -14,27 +15,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.errors import RuntimeUnavailableError
+from agent.gathering import flat
+from agent.gradient import FROM_CLOSED_FORM, FROM_ZERO, refined
 from agent.runtimes.base import (
     Float32,
     LayerwiseRuntime,
-    ProbingRuntime,
     Runtime,
     can_probe,
+    can_train,
     is_layerwise,
 )
 from calib.factor_codes import rounded
 from calib.factors import Factors, no_factors
 from calib.graph.linear import LinearLayer
-from calib.layer_fit import LayerFit, solve_together
+from calib.layer_fit import LayerFit, Plan, solved_layer
 from calib.moments import matching
 from calib.packed import PackedNetwork
-from calib.references import fit_indices, in_blocks
+from calib.references import in_blocks
+from calib.surrogate_training import zero_start
 
 Indices = NDArray[np.integer]
+Fit = Callable[[Runtime, PackedNetwork, Indices, Plan], Factors]
+"""From a runtime, what it runs, the chosen samples and what the budget buys to factors."""
 
 
 def fit(
-    method: str, runtime: Runtime, network: PackedNetwork, chosen: Indices, rank: int
+    method: str, runtime: Runtime, network: PackedNetwork, chosen: Indices, plan: Plan
 ) -> Factors:
     """New factors from the chosen samples, rounded as they will be stored.
 
@@ -43,16 +49,12 @@ def fit(
         runtime: what runs the main path.
         network: its references and metric.
         chosen: numbers of reference samples.
-        rank: of each layer's low-rank part.
+        plan: what the budget buys, from `agent.gathering`.
 
     Raises:
         RuntimeUnavailableError: no such method, or the runtime cannot do it.
     """
-    method = resolve(method, runtime)
-    factors = METHODS[method](runtime, network, chosen, rank)
-    # A lies on its grid already. B is rounded once, when the moment pass has scaled it.
-    matched = moment_pass(runtime, network, chosen, factors)
-    return rounded(matched, network.layers, network.factor_bits)
+    return METHODS[resolve(method, runtime)](runtime, network, chosen, plan)
 
 
 def resolve(method: str, runtime: Runtime) -> str:
@@ -62,7 +64,7 @@ def resolve(method: str, runtime: Runtime) -> str:
         RuntimeUnavailableError: no such method, or the runtime cannot do it.
     """
     if method == "auto":
-        return "probe" if can_probe(runtime) else "sequential"
+        return _closed_form(runtime)
     if method not in METHODS:
         raise RuntimeUnavailableError(
             f"there is no method {method!r}; choose one of auto, {', '.join(METHODS)}"
@@ -71,35 +73,41 @@ def resolve(method: str, runtime: Runtime) -> str:
         raise RuntimeUnavailableError(
             "this runtime cannot drive single layers; choose --method sequential"
         )
+    if method in GRADIENT_METHODS and not can_train(runtime):
+        raise RuntimeUnavailableError(
+            "this runtime's layers cannot stand in a graph, so nothing can be trained through "
+            f"them; choose --method {_closed_form(runtime)}"
+        )
     return method
 
 
-def _flat(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rows [n, p, ...] as [n p, ...], the groups of a row side by side."""
-    return rows.reshape(rows.shape[0] * rows.shape[1], -1)
+def _closed_form(runtime: Runtime) -> str:
+    return "probe" if can_probe(runtime) else "sequential"
 
 
-def fit_by_probe(runtime: Runtime, network: PackedNetwork, chosen: Indices, rank: int) -> Factors:
-    """Each layer alone, on its clean inputs; rows of samples not chosen say how inputs vary."""
-    probing = cast("ProbingRuntime", runtime)
-    fits = {layer.name: LayerFit.of(network, layer, exact=True) for layer in network.layers}
-    wanted = set(chosen.tolist())
-    for block in in_blocks(network.references, fit_indices(network.references)):
-        run_on_chip = np.array([int(index) in wanted for index in block.indices])
-        for layer in network.layers:
-            clean, fit_of = block.layers[layer.name], fits[layer.name]
-            fit_of.vary(_flat(clean.rows))
-            if run_on_chip.any():
-                rows = clean.rows[run_on_chip]
-                main = probing.probe(layer, rows)
-                fit_of.sums.add(_flat(rows), _flat(main), _flat(clean.outputs[run_on_chip]))
-    return solve_together(network, fits, rank)
+def _finished(solve: Fit) -> Fit:
+    """A closed form, matched in its moments, rounded as it will be stored."""
+
+    def finished(runtime: Runtime, network: PackedNetwork, chosen: Indices, plan: Plan) -> Factors:
+        factors = solve(runtime, network, chosen, plan)
+        # A lies on its grid already. B is rounded once, when the moment pass has scaled it.
+        matched = moment_pass(runtime, network, chosen, factors)
+        return rounded(matched, network.layers, network.factor_bits)
+
+    return finished
+
+
+def fit_by_probe(
+    _runtime: Runtime, _network: PackedNetwork, _chosen: Indices, plan: Plan
+) -> Factors:
+    """Each layer alone, on its clean inputs: a probing runtime's plan was made of just these."""
+    return plan.factors()
 
 
 def fit_sequentially(
-    runtime: Runtime, network: PackedNetwork, chosen: Indices, rank: int
+    runtime: Runtime, network: PackedNetwork, chosen: Indices, plan: Plan
 ) -> Factors:
-    """Layer after layer, each on the inputs that the corrected layers before it give."""
+    """Layer after layer, each of its planned rank on what the corrected layers before it give."""
     factors = no_factors(network.layers)
     for layer in network.layers:
         fit_of = LayerFit.of(network, layer, exact=False)
@@ -107,9 +115,10 @@ def fit_sequentially(
             taps = {layer.name: block.positions[layer.name]}
             seen = runtime.run(block.inputs, factors, taps).layers[layer.name]
             wanted = block.layers[layer.name].outputs
-            fit_of.sums.add(_flat(seen.rows), _flat(seen.main), _flat(wanted))
-        alone = solve_together(network, {layer.name: fit_of}, rank)
-        factors = factors.replaced(layer.name, alone[layer.name])
+            fit_of.sums.add(flat(seen.rows), flat(seen.main), flat(wanted))
+        rank = plan.ranks[layer.name]
+        alone = solved_layer(network, fit_of, rank).surrogate(rank, plan.bits)
+        factors = factors.replaced(layer.name, alone)
     return factors
 
 
@@ -143,7 +152,26 @@ def _at(outputs: Float32, positions: Indices) -> Float32:
     return outputs[np.arange(len(outputs))[:, None], positions]
 
 
-METHODS: Mapping[str, Callable[[Runtime, PackedNetwork, Indices, int], Factors]] = {
-    "probe": fit_by_probe,
-    "sequential": fit_sequentially,
+def fit_by_gradient(
+    runtime: Runtime, network: PackedNetwork, chosen: Indices, plan: Plan
+) -> Factors:
+    """Train the closed form's factors through the network."""
+    begin = METHODS[_closed_form(runtime)](runtime, network, chosen, plan)
+    return refined(runtime, network, chosen, begin, FROM_CLOSED_FORM).factors
+
+
+def fit_from_zero(runtime: Runtime, network: PackedNetwork, chosen: Indices, plan: Plan) -> Factors:
+    """Train factors that change nothing yet; each layer has the rank that the plan gives it."""
+    begin = zero_start(network.layers, plan.ranks, np.random.default_rng(network.seed))
+    begin = rounded(begin, network.layers, network.factor_bits)
+    return refined(runtime, network, chosen, begin, FROM_ZERO).factors
+
+
+METHODS: Mapping[str, Fit] = {
+    "probe": _finished(fit_by_probe),
+    "sequential": _finished(fit_sequentially),
+    "gradient": fit_by_gradient,
+    "gradient-from-zero": fit_from_zero,
 }
+GRADIENT_METHODS = frozenset({"gradient", "gradient-from-zero"})
+"""Those that need a `TrainableRuntime`."""

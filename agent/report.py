@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from typing import Any
 
 from agent.buffer import SampleBuffer
 from agent.drift import Drift
 from agent.loop import Calibration
+from calib.forecast import Forecast
 from calib.verify import Judgement
 
 
@@ -41,17 +43,41 @@ def calibration_document(
             for name, error in before.errors.items()
         ],
         "sequence": sequence_before if commit is None else commit.sequence,
+        "surrogate_mac_share": calibration.spending.mac_share,
+        "recoverable": _recoverable(calibration.forecast),
     }
+
+
+def _recoverable(forecast: Forecast) -> dict[str, Any]:
+    """What was predicted: relative errors of the layers themselves."""
+    return {
+        **_means(forecast),
+        "layers": [{"name": name, **asdict(one)} for name, one in forecast.layers.items()],
+    }
+
+
+def _of_limit(used: float, allowed: float) -> dict[str, float | None]:
+    return {"used": used, "allowed": allowed if math.isfinite(allowed) else None}
+
+
+def _means(forecast: Forecast) -> dict[str, float]:
+    names = ("before", "reachable", "noise_floor")
+    return {name: getattr(forecast, name) for name in names}
 
 
 def history_fields(calibration: Calibration) -> dict[str, Any]:
     """What the history keeps of a calibration."""
     commit = calibration.commit
-    return {**_figures(calibration), "sequence": None if commit is None else commit.sequence}
+    return {
+        **_figures(calibration),
+        "sequence": None if commit is None else commit.sequence,
+        "recoverable": _means(calibration.forecast),
+    }
 
 
 def _figures(calibration: Calibration) -> dict[str, Any]:
     verdict, commit = calibration.verdict, calibration.commit
+    spending = calibration.spending
     before, after = verdict.before, verdict.after
     return {
         "accepted": verdict.accepted,
@@ -62,4 +88,8 @@ def _figures(calibration: Calibration) -> dict[str, Any]:
         "bytes_written": 0 if commit is None else commit.bytes_written,
         "held_back": {"before": before.loss, "after": after.loss},
         "mean_layer_error": {"before": before.mean_error, "after": after.mean_error},
+        "budget": {
+            "bytes": _of_limit(spending.bytes, spending.bytes_allowed),
+            "mac_share": _of_limit(spending.mac_share, spending.mac_share_allowed),
+        },
     }

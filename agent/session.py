@@ -19,7 +19,7 @@ from agent.chip import chip_of
 from agent.drift import Drift, baseline_of, drift
 from agent.errors import RuntimeUnavailableError, StoreError
 from agent.events import CALIBRATION, record
-from agent.loop import Calibration, CalibrationRequest, ClosedLoop, Commit
+from agent.loop import Calibration, CalibrationRequest, ClosedLoop, Commit, Tell
 from agent.report import history_fields
 from agent.runtimes.base import Runtime
 from agent.runtimes.cim import CimRuntime
@@ -88,14 +88,18 @@ class Session:
         """How the chip does now, against how it did after its calibration."""
         return drift(now.mean_error, self.baseline)
 
-    def calibrate(self, request: CalibrationRequest) -> Calibration:
+    def calibrate(self, request: CalibrationRequest, tell: Tell = lambda _: None) -> Calibration:
         """Close the loop once; accepted factors are durable when this returns.
+
+        Args:
+            request: what the user chooses.
+            tell: is told what can be reached, before it is tried.
 
         Raises:
             AgentError: the store refuses, or the runtime cannot do what is asked.
             CalibError: no sensible factors can be found.
         """
-        return self.loop.calibrate(request, StoreCommitter(self.store))
+        return self.loop.calibrate(request, StoreCommitter(self.store), tell)
 
     def record(self, calibration: Calibration) -> Recorded:
         """Keep the buffer and note the calibration; failures are warnings, nothing is undone."""

@@ -1,10 +1,14 @@
-"""What a network costs: multiply-accumulates of main path and surrogate, and effective bits."""
+"""What a network costs: multiply-accumulates of main path and surrogate, bytes, effective bits."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from calib.factor_codes import component_bytes
+from calib.budget import Budget
+from calib.errors import CalibError
+from calib.factor_codes import component_bytes, encoded_bytes
 from calib.graph.linear import LinearLayer
 from calib.packed import PackedNetwork
 
@@ -15,27 +19,115 @@ BUDGET_BITS = 16
 """`rank` stands for the bytes of that rank in every layer with factors of so many bits."""
 
 
-def budget_bytes(layer: LinearLayer, rank: int) -> float:
+@dataclass(frozen=True)
+class Cost:
+    """Bytes of flash, and multiply-accumulates for one sample."""
+
+    bytes: float
+    macs: float
+
+
+def budget_bytes(layer: LinearLayer, rank: float) -> float:
     """What one layer adds to the budget of A and B that all layers share."""
     if layer.groups > 1:
         return 0.0
     return rank * (layer.inputs + layer.outputs) * BUDGET_BITS / 8
 
 
+def spent(layers: Sequence[LinearLayer], ranks: Mapping[str, int], bits: int) -> Cost:
+    """What factors of these ranks take: gains, offsets, A, B and headers, as they are stored."""
+    macs = sum(surrogate_multiply_accumulates(layer, ranks[layer.name]) for layer in layers)
+    return Cost(encoded_bytes(layers, ranks, bits), macs)
+
+
+@dataclass(frozen=True)
+class Spending:
+    """What factors take, and what they may take: infinite where there is no limit."""
+
+    bytes: float
+    bytes_allowed: float
+    mac_share: float
+    mac_share_allowed: float
+
+
+def spending(
+    budget: Budget, layers: Sequence[LinearLayer], ranks: Mapping[str, int], bits: int
+) -> Spending:
+    """What factors of these ranks take of a budget."""
+    limits, used = allowed(budget, layers), spent(layers, ranks, bits)
+    total = sum(layer.multiply_accumulates for layer in layers)
+    return Spending(used.bytes, limits.bytes, used.macs / total, limits.macs / total)
+
+
+def component_cost(layer: LinearLayer, bits: int) -> Cost:
+    """What one component of a layer adds: a row of A and a column of B."""
+    one, none = (surrogate_multiply_accumulates(layer, rank) for rank in (1, 0))
+    return Cost(component_bytes(layer, bits), one - none)
+
+
+def allowed(budget: Budget, layers: Sequence[LinearLayer]) -> Cost:
+    """A budget's limits in bytes and multiply-accumulates; infinite where it has none."""
+    size = math.inf
+    if budget.bytes is not None:
+        size = budget.bytes
+    elif budget.rank is not None:
+        size = _bare(layers).bytes + sum(budget_bytes(layer, budget.rank) for layer in layers)
+    macs = math.inf
+    if budget.mac_share is not None:
+        macs = budget.mac_share * sum(layer.multiply_accumulates for layer in layers)
+    return Cost(size, macs)
+
+
+def left_for_branches(budget: Budget, layers: Sequence[LinearLayer]) -> Cost:
+    """What a budget leaves for A and B: gains and offsets are always there.
+
+    Raises:
+        CalibError: these alone are more than the budget allows.
+    """
+    limits, bare = allowed(budget, layers), _bare(layers)
+    total = sum(layer.multiply_accumulates for layer in layers)
+    if bare.bytes > limits.bytes:
+        raise CalibError(
+            f"gains and offsets alone take {bare.bytes:.0f} bytes, the budget allows "
+            f"{limits.bytes:.0f}: raise --budget-bytes"
+        )
+    if bare.macs > limits.macs:
+        raise CalibError(
+            f"the gains alone take {bare.macs / total:.3g} of the network's multiply-accumulates, "
+            f"the budget allows {budget.mac_share:.3g}: raise --budget-mac-share"
+        )
+    return Cost(limits.bytes - bare.bytes, limits.macs - bare.macs)
+
+
+def _bare(layers: Sequence[LinearLayer]) -> Cost:
+    """Of surrogates without A and B, whose bytes are the same with every precision."""
+    return spent(layers, dict.fromkeys((layer.name for layer in layers), 0), BUDGET_BITS)
+
+
+def uniform_rank(left: Cost, layers: Sequence[LinearLayer]) -> float:
+    """The rank that what is left for A and B buys in every layer, with 16 bits a number."""
+    size = sum(budget_bytes(layer, 1) for layer in layers)
+    macs = sum(component_cost(layer, BUDGET_BITS).macs for layer in layers)
+    return min(left.bytes / size, left.macs / macs) if size else 0.0
+
+
 def budgeted_ranks(network: PackedNetwork) -> dict[str, int]:
     """The rank that each layer's own part of the budget buys.
 
-    A calibration moves bytes between the layers, to where they are worth most; until there has
+    A calibration moves the budget between the layers, to where it is worth most; until there has
     been one, this is the best guess.
     """
-    return {
-        layer.name: min(
-            layer.inputs,
-            layer.outputs,
-            int(budget_bytes(layer, network.rank) / component_bytes(layer, network.factor_bits)),
-        )
-        for layer in network.layers
-    }
+    left = left_for_branches(network.budget, network.layers)
+    by_bytes = uniform_rank(Cost(left.bytes, math.inf), network.layers)
+    by_macs = uniform_rank(Cost(math.inf, left.macs), network.layers)
+
+    def rank_of(layer: LinearLayer) -> int:
+        if layer.groups > 1:
+            return 0
+        stored = budget_bytes(layer, by_bytes) / component_bytes(layer, network.factor_bits)
+        return int(min(layer.inputs, layer.outputs, stored, by_macs))
+
+    return {layer.name: rank_of(layer) for layer in network.layers}
 
 
 def surrogate_multiply_accumulates(layer: LinearLayer, rank: int) -> int:

@@ -51,9 +51,23 @@ def bits_of_b(bits: int) -> int:
     return max(bits, 8)
 
 
-def component_bytes(layer: LinearLayer, bits: int) -> float:
+def component_bytes(layer: LinearLayer, bits: int) -> int:
     """What one component of a layer's surrogate takes: a row of A, a column of B, two scales."""
-    return layer.inputs * bits / 8 + layer.outputs * bits_of_b(bits) / 8 + 8
+    return _matrix_bytes(1, layer.inputs, bits) + _matrix_bytes(1, layer.outputs, bits_of_b(bits))
+
+
+def encoded_bytes(layers: Sequence[LinearLayer], ranks: Mapping[str, int], bits: int) -> int:
+    """The length of what `encode_factors` makes of factors of these ranks."""
+    size = _HEAD.size
+    for layer in layers:
+        rank = ranks[layer.name]
+        size += _LAYER.size + 8 * layer.outputs + _matrix_bytes(rank, layer.inputs, bits)
+        size += _matrix_bytes(rank, layer.outputs, bits_of_b(bits))
+    return size
+
+
+def _matrix_bytes(rows: int, columns: int, bits: int) -> int:
+    return 4 * rows + (rows * columns * bits + 7) // 8
 
 
 def steps_of(matrix: NDArray[np.floating], bits: int) -> Float32:
@@ -92,7 +106,8 @@ def _encode_matrix(matrix: Float32, bits: int) -> bytes:
     limit = float(2 ** (bits - 1) - 1)
     relative = matrix / scales[:, None]
     if bits == 16:
-        return bytes(scales.tobytes() + relative.astype("<f2").tobytes())
+        with np.errstate(under="ignore"):  # next to others of its row, such a value is zero
+            return bytes(scales.tobytes() + relative.astype("<f2").tobytes())
     codes = np.clip(np.rint(relative), -limit, limit).astype(np.int8)
     return bytes(scales.tobytes() + (pack_nibbles(codes) if bits == 4 else codes).tobytes())
 

@@ -1,21 +1,27 @@
-"""From the rows of all layers to the factors of all layers, within one budget of bytes."""
+"""From the rows of all layers to the factors of all layers, within one budget.
+
+What is gathered of each layer is planned together, as the budget is shared: which components the
+layers have, what they are worth, and how many each layer gets. Factors follow from the plan.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from calib.allocation import LayerOffer, allocate
-from calib.costs import budget_bytes
-from calib.factor_codes import component_bytes
+from calib.budget import Budget
+from calib.costs import component_cost, left_for_branches, uniform_rank
 from calib.factors import Factors, Surrogate
 from calib.graph.linear import LinearLayer
 from calib.packed import PackedNetwork
+from calib.read_noise import ReadNoise
 from calib.reduced_rank import Metric, Solution, metric_from, solve_layer, surrogate_of, with_offset
 from calib.rounding import refitted_b, rounded_rows
-from calib.sums import CovarianceSums, LayerStatistics, LayerSums, Rows
+from calib.sums import CovarianceSums, Float64, LayerStatistics, LayerSums, Rows
+from calib.worth import component_worth
 
 METRIC_FLOOR = 0.1
 """Of the output metrics, relative to the mean of their diagonals."""
@@ -30,6 +36,8 @@ class LayerFit:
     inputs: CovarianceSums | None
     """Of clean rows, also of samples that were not run on the chip."""
 
+    noise: ReadNoise
+
     @classmethod
     def of(cls, network: PackedNetwork, layer: LinearLayer, *, exact: bool) -> LayerFit:
         """Start with what is known of the layer.
@@ -42,16 +50,16 @@ class LayerFit:
 
         Grouped layers get no low-rank part, so their inputs are not looked at.
         """
+        noise = ReadNoise(layer.outputs)
         if layer.groups > 1:
             nothing = np.zeros((0, layer.outputs))
-            return cls(layer, LayerSums(nothing, nothing), None)
+            return cls(layer, LayerSums(nothing, nothing), None, noise)
         nominal = layer.weight[0].astype(np.float64)
         known = nominal
         if exact and network.float_weights is not None:
             known = network.float_weights[layer.name][0].astype(np.float64)
-        return cls(
-            layer, LayerSums(known, nominal), CovarianceSums(layer.inputs) if exact else None
-        )
+        inputs = CovarianceSums(layer.inputs) if exact else None
+        return cls(layer, LayerSums(known, nominal), inputs, noise)
 
     def vary(self, rows: Rows) -> None:
         """Add clean rows [n, d] that say how the layer's inputs vary."""
@@ -59,50 +67,92 @@ class LayerFit:
             self.inputs.add(rows)
 
 
+Fits = Mapping[str, LayerFit]
+
+
 @dataclass(frozen=True)
-class _Solved:
+class SolvedLayer:
+    """One layer's statistics and its best components."""
+
+    fit: LayerFit
     statistics: LayerStatistics
     metric: Metric
     solution: Solution
+    worth: Float64
+    """[k]: the error that each component takes away on samples to come, as the metric weighs it."""
+
+    def surrogate(self, rank: int, bits: int) -> Surrogate:
+        """The surrogate with the first components, rounded as it will be stored."""
+        statistics, gain, inputs = self.statistics, self.solution.gain, self.fit.layer.inputs
+        free = surrogate_of(statistics, self.metric, self.solution, rank, inputs)
+        if not rank:
+            return free
+        a = rounded_rows(free.a.astype(np.float64), statistics.covariance_x, bits)
+        return with_offset(statistics, gain, a, refitted_b(statistics, gain, a))
+
+    def with_rank(self, rank: int) -> SolvedLayer:
+        """The same for the rank that it gets: where that is 0, the gain has more to do."""
+        if rank:
+            return self
+        return replace(self, solution=solve_layer(self.statistics, self.metric, 0))
 
 
-def solve_together(network: PackedNetwork, fits: Mapping[str, LayerFit], rank: int) -> Factors:
-    """Solve layers and share the budget among them.
+@dataclass(frozen=True)
+class Plan:
+    """What the budget buys: the components of all layers, and how many each layer gets."""
+
+    solved: Mapping[str, SolvedLayer]
+    ranks: Mapping[str, int]
+    bits: int
+    """Of the factors."""
+
+    def factors(self) -> Factors:
+        """The factors of all layers, from the rows that the plan was made of."""
+        return Factors(
+            {name: one.surrogate(self.ranks[name], self.bits) for name, one in self.solved.items()}
+        )
+
+
+def plan_together(network: PackedNetwork, fits: Fits, budget: Budget) -> Plan:
+    """Solve all layers and share the budget among them.
 
     Args:
         network: the packed network, with the layers' metrics.
-        fits: by layer, all that was gathered.
-        rank: the budget is the bytes of this rank in every layer with 16-bit factors.
+        fits: of every layer, all that was gathered.
+        budget: what the factors may cost.
+
+    Raises:
+        CalibError: the budget does not even hold gains and offsets.
+        SolveError: rows that are too few or not finite.
+    """
+    left = left_for_branches(budget, network.layers)
+    expected = uniform_rank(left, network.layers)
+    solved = {name: solved_layer(network, fit, expected) for name, fit in fits.items()}
+    offers = {
+        name: LayerOffer(
+            one.worth * one.metric.weight, component_cost(one.fit.layer, network.factor_bits)
+        )
+        for name, one in solved.items()
+    }
+    ranks = allocate(offers, left)
+    final = {name: one.with_rank(ranks[name]) for name, one in solved.items()}
+    return Plan(final, ranks, network.factor_bits)
+
+
+def solve_together(network: PackedNetwork, fits: Fits, budget: Budget) -> Factors:
+    """Solve all layers within one budget; see `plan_together`."""
+    return plan_together(network, fits, budget).factors()
+
+
+def solved_layer(network: PackedNetwork, fit: LayerFit, rank: float) -> SolvedLayer:
+    """Solve one layer, its gain as it is best beside a low-rank part of the given rank.
 
     Raises:
         SolveError: rows that are too few or not finite.
     """
-    solved = {name: _solved(network, fit, rank) for name, fit in fits.items()}
-    bits = network.factor_bits
-    offers = {
-        name: LayerOffer(
-            one.solution.values * one.metric.weight, component_bytes(fits[name].layer, bits)
-        )
-        for name, one in solved.items()
-    }
-    budget = sum(budget_bytes(fit.layer, rank) for fit in fits.values())
-    ranks = allocate(offers, budget)
-    return Factors(
-        {name: _surrogate(fits[name], one, ranks[name], bits) for name, one in solved.items()}
-    )
-
-
-def _solved(network: PackedNetwork, fit: LayerFit, rank: int) -> _Solved:
     statistics = fit.sums.statistics(fit.inputs)
     metric = metric_from(network.metrics[fit.layer.name], METRIC_FLOOR)
-    return _Solved(statistics, metric, solve_layer(statistics, metric, rank))
-
-
-def _surrogate(fit: LayerFit, one: _Solved, rank: int, bits: int) -> Surrogate:
-    statistics, solution = one.statistics, one.solution
-    free = surrogate_of(statistics, one.metric, solution, rank, fit.layer.inputs)
-    if not rank:
-        return free
-    a = rounded_rows(free.a.astype(np.float64), statistics.covariance_x, bits)
-    b = refitted_b(statistics, solution.gain, a)
-    return with_offset(statistics, solution.gain, a, b)
+    solution = solve_layer(statistics, metric, int(min(rank, fit.layer.outputs)))
+    return SolvedLayer(
+        fit, statistics, metric, solution, component_worth(statistics, metric, solution)
+    )

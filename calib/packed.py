@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from calib.budget import Budget
 from calib.decision import Decision, decision_graph
 from calib.errors import CalibError
 from calib.graph.linear import LinearLayer, linear_layers
@@ -54,6 +55,18 @@ class PackedNetwork:
     seed: int
     float_weights: Mapping[str, Float16] | None
     """The float network's weights [groups, d, m], where the bundle keeps them."""
+
+    budget_bytes: int | None = None
+    """What all factors may take as they are stored; None: what `rank` stands for."""
+
+    budget_mac_share: float | None = None
+    """The surrogates' multiply-accumulates, at most, as a share of the network's."""
+
+    @property
+    def budget(self) -> Budget:
+        """What factors may cost, unless a calibration is told otherwise."""
+        rank = self.rank if self.budget_bytes is None else None
+        return Budget(rank, self.budget_bytes, self.budget_mac_share)
 
     @property
     def decision_graph(self) -> Graph:

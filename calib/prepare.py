@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from calib.budget import Budget
+from calib.costs import left_for_branches
 from calib.decision import Decision, check_labels, decision_graph, ends_in_classes
 from calib.errors import GraphError, SampleError
 from calib.graph.executor import check_samples, run
@@ -42,6 +44,17 @@ class PackOptions:
     budget_bytes: int = 1024 * 1024
     factor_bits: int = 4
     seed: int = 0
+    surrogate_bytes: int | None = None
+    """What all factors may take; None: what `rank` stands for."""
+
+    surrogate_mac_share: float | None = None
+    """The surrogates' multiply-accumulates, at most, as a share of the network's."""
+
+    @property
+    def budget(self) -> Budget:
+        """What factors may cost."""
+        rank = self.rank if self.surrogate_bytes is None else None
+        return Budget(rank, self.surrogate_bytes, self.surrogate_mac_share)
 
 
 def check_data(graph: Graph, x: Float32, labels: NDArray[np.integer] | None) -> Decision:
@@ -114,6 +127,7 @@ def _gathered(
     layers = linear_layers(decision_graph(graph))
     if not layers:
         raise GraphError(f"network {graph.name!r} has no linear layer: there is nothing to pack")
+    left_for_branches(options.budget, layers)
     return _Material(graph, decision, layers, *_plan(graph, layers, x, options))
 
 
@@ -148,6 +162,8 @@ def _unquantised(
         positions_per_sample=plan.positions,
         seed=options.seed,
         float_weights=halved,
+        budget_bytes=options.surrogate_bytes,
+        budget_mac_share=options.surrogate_mac_share,
     )
 
 

@@ -118,9 +118,14 @@ def _with_gain(yy: Float64, yz: Float64, zz: Float64, gain: Float64) -> Float64:
     return yy - cross - cross.T + zz * np.outer(gain, gain)
 
 
+def unexplained(s: LayerStatistics, gain: Float64) -> Float64:
+    """The covariance [m, m] of what no linear map of x explains in y − g ⊙ z."""
+    return _with_gain(s.rest_yy, s.rest_yz, s.rest_zz, gain)
+
+
 def _low_rank(s: LayerStatistics, metric: Metric, rank: int, gain: Float64) -> _Point:
     residual = _with_gain(s.explained_yy, s.explained_yz, s.explained_zz, gain)
-    rest = _with_gain(s.rest_yy, s.rest_yz, s.rest_zz, gain)
+    rest = unexplained(s, gain)
     values, vectors = np.linalg.eigh(metric.half @ residual @ metric.half)
     values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
     beyond_x = float(np.einsum("ij,ji->", metric.full, rest))

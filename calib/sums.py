@@ -25,9 +25,21 @@ COVARIANCE_FLOOR = 1e-3
 """Added to x's variances, relative to their mean: samples to come differ from those seen."""
 
 
+TRACE_PROBES = 8
+"""Vectors of random signs that estimate the trace of a matrix (M. Hutchinson, Communications in
+Statistics 18, 1989), for what a few more right-hand sides cost."""
+
+
 @dataclass(frozen=True)
 class LayerStatistics:
     """Centred statistics of one layer: what linear maps of x explain, and the rest."""
+
+    rows: int
+    """How many were seen."""
+
+    freedom: float
+    """Effective degrees of freedom of the maps: the trace of the matrix that takes what was seen
+    to what is explained (Hastie et al., The Elements of Statistical Learning, sec. 7.6)."""
 
     mean_x: Float64
     mean_y: Float64
@@ -135,19 +147,24 @@ class LayerSums:
         d = self.inputs
         gram, cross = covariance[:d, :d].copy(), covariance[:d, d:]
         deviations = np.zeros_like(cross)
+        freedom = 0.0
         if d:
             variance = float(np.trace(gram)) / d
             penalty = REGRESSION_RIDGE * variance if variance > 0 else 1.0
-            deviations[:] = np.linalg.solve(gram + penalty * np.eye(d), cross)
+            signs = np.random.default_rng(0).choice([-1.0, 1.0], (d, TRACE_PROBES))
+            solved = np.linalg.solve(gram + penalty * np.eye(d), np.hstack([cross, signs]))
+            deviations[:] = solved[:, : cross.shape[1]]
+            seen = gram @ signs
+            freedom = float(np.vdot(seen, solved[:, cross.shape[1] :])) / TRACE_PROBES
             if inputs is not None:
                 gram[:] = inputs.covariance()
             gram[np.diag_indices(d)] += COVARIANCE_FLOOR * variance
         explained = deviations.T @ cross
         left = deviations.T @ covariance[:d, :d] @ deviations - explained - explained.T
-        return self._split(mean, gram, deviations, covariance[d:, d:] + left)
+        return self._split(mean, gram, deviations, covariance[d:, d:] + left, freedom)
 
     def _split(
-        self, mean: Float64, gram: Float64, deviations: Float64, rest: Float64
+        self, mean: Float64, gram: Float64, deviations: Float64, rest: Float64, freedom: float
     ) -> LayerStatistics:
         d, m = self.inputs, self.outputs
         known = np.concatenate([self.known_y, self.known_z], axis=1)
@@ -155,6 +172,8 @@ class LayerSums:
         explained = maps.T @ gram @ maps
         means = mean[d:] + mean[:d] @ known
         return LayerStatistics(
+            rows=self._sums.count,
+            freedom=min(max(freedom, 0.0), float(min(d, self._sums.count - 1))),
             mean_x=mean[:d],
             mean_y=means[:m],
             mean_z=means[m:],

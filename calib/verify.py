@@ -43,6 +43,11 @@ def judge(before: Judgement, after: Judgement) -> Verdict:
     return Verdict(*_reasoned(before, after), before, after)
 
 
+def refused(before: Judgement, reason: str) -> Verdict:
+    """Refuse to look for new factors at all."""
+    return Verdict(False, f"{reason}: old factors kept", before, before)  # noqa: FBT003
+
+
 def _reasoned(before: Judgement, after: Judgement) -> tuple[bool, str]:
     loss = f"the loss on held-back samples {_change(before.loss, after.loss)}"
     error = f"the mean layer error {_change(before.mean_error, after.mean_error)}"

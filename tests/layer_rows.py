@@ -33,6 +33,8 @@ def exact_statistics(x: Array, z: Array, y: Array) -> LayerStatistics:
         rest_yy=y_rest.T @ y_rest / n,
         rest_yz=y_rest.T @ z_rest / n,
         rest_zz=z_rest.T @ z_rest / n,
+        rows=n,
+        freedom=float(x.shape[1]),
     )
 
 

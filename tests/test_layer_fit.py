@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calib.allocation import FEWEST
+from calib.budget import Budget
 from calib.costs import BUDGET_BITS
 from calib.errors import SolveError
 from calib.factor_codes import component_bytes, rounded
@@ -66,7 +67,7 @@ def test_the_budget_is_the_bytes_of_the_rank_in_sixteen_bits(
     seed: int, bits: int, rank: int, groups: int
 ) -> None:
     network = network_of(bits, groups)
-    factors = solve_together(network, filled(network, 0.2, seed), rank)
+    factors = solve_together(network, filled(network, 0.2, seed), Budget(rank=rank))
     dense = [layer for layer in network.layers if layer.groups == 1]
     budget = rank * sum((layer.inputs + layer.outputs) * BUDGET_BITS / 8 for layer in dense)
     assert spent(network, factors) <= budget
@@ -87,7 +88,7 @@ def test_fewer_bits_buy_more_components() -> None:
 
 
 def _solved(network: PackedNetwork, rank: int) -> Factors:
-    return solve_together(network, filled(network, 0.2), rank)
+    return solve_together(network, filled(network, 0.2), Budget(rank=rank))
 
 
 @pytest.mark.parametrize("bits", [8, 4])
@@ -104,7 +105,7 @@ def test_rows_of_a_are_stored_as_they_were_fitted(bits: int) -> None:
 def test_b_is_fitted_to_the_rounded_a() -> None:
     network = network_of(4)
     fits = filled(network, 0.2)
-    for name, surrogate in solve_together(network, fits, 4).surrogates.items():
+    for name, surrogate in solve_together(network, fits, Budget(rank=4)).surrogates.items():
         if surrogate.rank:
             statistics = fits[name].sums.statistics(fits[name].inputs)
             gain, a = (part.astype(np.float64) for part in (surrogate.gain, surrogate.a))
@@ -166,7 +167,7 @@ def test_an_exact_layer_is_left_as_it_is() -> None:
         right = multiply(rows, layer.weight)[:, 0] + layer.bias
         fit.sums.add(rows.reshape(50, -1), right, right)
         fits[layer.name] = fit
-    for surrogate in solve_together(network, fits, 4).surrogates.values():
+    for surrogate in solve_together(network, fits, Budget(rank=4)).surrogates.values():
         np.testing.assert_allclose(surrogate.gain, 1, atol=1e-5)
         np.testing.assert_allclose(surrogate.offset, 0, atol=1e-4)
         np.testing.assert_allclose(surrogate.b @ surrogate.a, 0, atol=1e-4)
@@ -177,4 +178,4 @@ def test_a_layer_without_rows_cannot_be_solved() -> None:
     layer = network.layers[0]
     fits = {layer.name: LayerFit.of(network, layer, exact=True)}
     with pytest.raises(SolveError, match="choose at least one sample"):
-        solve_together(network, fits, 4)
+        solve_together(network, fits, Budget(rank=4))

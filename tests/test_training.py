@@ -7,21 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from calib.adam import AdamOptions, adam_step, start
 from calib.decision import decision_graph
 from calib.errors import SampleError, TrainingError
 from calib.graph.executor import run
 from calib.graph.model import Array, Graph
 from calib.graph.serial import to_document
-from calib.train.adam import AdamOptions, adam_step, start
-from calib.train.descent import (
-    TrainingOptions,
-    batches,
-    loss_and_gradients,
-    train,
-    trainable,
-    with_constants,
-)
-from calib.train.losses import cross_entropy, log_softmax, one_hot
+from calib.loss_gradient import batches, loss_and_gradients, with_constants
+from calib.losses import cross_entropy, log_softmax, one_hot
+from calib.train.descent import TrainingOptions, train, trainable
 from calib.train.networks import Convolution, convolutional_network, he_normal
 from calib.train.shifts import shifted
 

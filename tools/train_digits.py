@@ -31,14 +31,15 @@ from sklearn.datasets import load_digits
 from agent.store.durable import replace_file
 from agent.store.package import Package
 from agent.workstation.demo_bundle import DEMO_BUNDLE, HeldOut, demo_bundle_bytes
+from calib.adam import AdamOptions
 from calib.decision import decision_graph
 from calib.graph.executor import run
 from calib.graph.model import Graph
+from calib.loss_gradient import with_constants
+from calib.losses import cross_entropy, one_hot
 from calib.prepare import PackOptions, prepare
 from calib.references import encode_samples
-from calib.train.adam import AdamOptions
-from calib.train.descent import TrainingOptions, train, with_constants
-from calib.train.losses import cross_entropy, one_hot
+from calib.train.descent import TrainingOptions, train
 from calib.train.networks import Convolution, convolutional_network
 from calib.train.shifts import shifted
 

@@ -9,17 +9,18 @@ from typing import Any
 
 import click
 
+from agent.cli.budget import budget_options, chosen_budget, rank_option
 from agent.cli.common import chip_state_options, emit, json_option, store_option
 from agent.cli.installed import warn
-from agent.cli.progress import progress
+from agent.cli.progress import progress, say
 from agent.cli.table import WIDTH, table
 from agent.cli.units import bytes_text, seconds_text
 from agent.loop import Calibration, CalibrationRequest
-from agent.methods import METHODS, resolve
+from agent.methods import GRADIENT_METHODS, METHODS, resolve
 from agent.report import calibration_document
+from agent.runtimes.base import can_probe
 from agent.session import Session, open_session, remember
 from agent.store.store import Store
-from calib.costs import surrogate_share
 from calib.selection import RULES
 
 REFUSED = 3
@@ -48,13 +49,14 @@ SHOWN = 5
     type=click.Choice(["auto", *METHODS]),
     default="auto",
     show_default=True,
-    help="Each layer alone on clean inputs, or one after another; auto: the first where possible.",
+    help="In closed form, each layer alone on clean inputs or one after another (auto: the first "
+    "where possible); or by gradients through the network, from the closed form or from zero.",
 )
-@click.option(
-    "--rank",
-    type=click.IntRange(0, 4096),
-    help="Budget, as for pack; 0 for gain and offset alone. Default: as the bundle was packed.",
+@rank_option(
+    default=None,
+    text="Budget, as for pack; 0 for gain and offset alone. Default: as the bundle was packed.",
 )
+@budget_options
 @click.option("--dry-run", is_flag=True, help="Fit and judge, but change and keep nothing.")
 @chip_state_options
 @json_option
@@ -66,6 +68,8 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
     select: str,
     method: str,
     rank: int | None,
+    budget_bytes: int | None,
+    budget_mac_share: float | None,
     dry_run: bool,  # noqa: FBT001  # click passes flags by name
     age_s: float | None,
     temperature_c: float | None,
@@ -76,7 +80,8 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
     Samples that took no part in the fit decide. Exit code 3: refused, the old factors stay.
     """
     opened = Store(store)
-    request = CalibrationRequest(samples, select, method, rank, dry_run)
+    budget = chosen_budget(context, rank, budget_bytes, budget_mac_share)
+    request = CalibrationRequest(samples, select, method, budget, dry_run)
     with contextlib.nullcontext() if dry_run else opened.lock():
         session = open_session(opened, age_s, temperature_c)
         for sentence in session.warnings:
@@ -85,20 +90,16 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
             remember(session, locked=True)
         with progress("calibrating") as report:
             watched = session.watched(report, _samples_looked_at(session, request))
-            calibration = watched.calibrate(request)
+            calibration = watched.calibrate(
+                request, lambda forecast: None if as_json else say(str(forecast))
+            )
         document = calibration_document(calibration, session.loop.buffer, session.sequence)
         document |= {"dry_run": dry_run, "other_bytes_written": 0}
-        document["surrogate_mac_share"] = _share(session, calibration)
         if not dry_run:
             document["other_bytes_written"] = _keep(session, calibration)
     emit(document, as_json=as_json, table=report_text(document))
     if not calibration.verdict.accepted:
         context.exit(REFUSED)
-
-
-def _share(session: Session, calibration: Calibration) -> float:
-    layers = session.loop.network.layers
-    return surrogate_share(layers, {one.name: calibration.factors[one.name].rank for one in layers})
 
 
 def _keep(session: Session, calibration: Calibration) -> int:
@@ -109,13 +110,15 @@ def _keep(session: Session, calibration: Calibration) -> int:
 
 
 def _samples_looked_at(session: Session, request: CalibrationRequest) -> int:
-    """Judged twice, predicted once, fitted, and matched once; about right is right enough."""
+    """Judged twice, predicted, planned, fitted, matched once; about right is right enough."""
     references = session.loop.network.references
     fit = references.count - references.held_back
     chosen = fit if request.select == "all" else min(request.samples, fit)
-    sequential = resolve(request.method, session.loop.runtime) == "sequential"
-    fitted = chosen * len(session.loop.network.layers) if sequential else fit
-    return 2 * references.held_back + fit + fitted + chosen
+    method = resolve(request.method, session.loop.runtime)
+    planned = fit if can_probe(session.loop.runtime) else chosen
+    fitted = chosen * len(session.loop.network.layers) if method == "sequential" else 0
+    trained = fit if method in GRADIENT_METHODS else 0
+    return 2 * references.held_back + fit + planned + fitted + chosen + trained
 
 
 def report_text(document: dict[str, Any]) -> str:
@@ -149,7 +152,16 @@ def verdict_text(document: dict[str, Any]) -> str:
             f"{document['sequence']}"
         )
     sentence = textwrap.fill(f"{outcome}: {document['reason']}", WIDTH)
-    share = ""
-    if document["accepted"]:
-        share = f", {document['surrogate_mac_share']:.1%} more multiply-accumulates"
-    return f"{sentence}\n{document['method']}, {spent}{share}{kept}"
+    budget = f"\nfactors: {_budget_text(document['budget'])}" if document["accepted"] else ""
+    return f"{sentence}\n{document['method']}, {spent}{kept}{budget}"
+
+
+def _budget_text(budget: dict[str, Any]) -> str:
+    """What the factors take, and of how much where there is a limit."""
+    size, share = budget["bytes"], budget["mac_share"]
+    of_bytes = "" if size["allowed"] is None else f" of at most {bytes_text(size['allowed'])}"
+    of_share = "" if share["allowed"] is None else f", at most {share['allowed']:.1%}"
+    return (
+        f"{bytes_text(size['used'])}{of_bytes}; "
+        f"{share['used']:.1%} more multiply-accumulates{of_share}"
+    )

@@ -25,7 +25,8 @@ def _store_or_default(
     return default_store() if value is None else value
 
 
-def _finite(_context: click.Context, _option: click.Parameter, value: float | None) -> float | None:
+def finite(_context: click.Context, _option: click.Parameter, value: float | None) -> float | None:
+    """What an option was given, if it is a finite number: a callback for click."""
     if value is not None and not math.isfinite(value):
         raise click.BadParameter(f"{value} is not a finite number")
     return value
@@ -46,14 +47,14 @@ store_option = click.option(
 age_option = click.option(
     "--age-s",
     type=click.FloatRange(min=0),
-    callback=_finite,
+    callback=finite,
     help="Age of the emulated chip in seconds; the store remembers the last.",
 )
 
 temperature_option = click.option(
     "--temperature-c",
     type=click.FloatRange(min=-273.15),
-    callback=_finite,
+    callback=finite,
     help="Temperature of the emulated chip in degrees Celsius; the store remembers the last.",
 )
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from agent.cli.budget import budget_text
 from agent.cli.common import FILE, emit, json_option
 from agent.cli.table import Cell, pairs, table
 from agent.cli.units import bytes_text
@@ -65,6 +66,7 @@ def _facts(document: dict[str, Any]) -> str:
         else None
     )
     share = document["surrogate_mac_share"]
+    limit = bytes_text(document["surrogate_bytes"])
     kept = (
         f"{references['count']} and {references['held_back']} held back, {references['form']}, "
         f"{references['positions']} positions a layer"
@@ -75,8 +77,8 @@ def _facts(document: dict[str, Any]) -> str:
             ("scheme", f"{document['scheme']}, activations of {document['activation_bits']} bits"),
             ("runtime", document["runtime"]),
             (
-                "rank",
-                f"{document['rank']}, at most {bytes_text(document['surrogate_bytes'])} of A and B",
+                "budget",
+                f"{budget_text(document['budget'])}: at most {limit} of factors",
             ),
             ("size", bytes_text(document["bytes"])),
             ("references", kept),

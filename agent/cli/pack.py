@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
+from agent.cli.budget import budget_options, budget_text, chosen_budget, rank_option
 from agent.cli.common import FILE, emit, json_option
 from agent.cli.progress import progress
 from agent.cli.table import pairs
@@ -44,13 +46,11 @@ from calib.schemes.weights import FLOAT, SCHEMES
     show_default=True,
     help="Of the inputs of each layer.",
 )
-@click.option(
-    "--rank",
-    type=click.IntRange(0, 4096),
+@rank_option(
     default=8,
-    show_default=True,
-    help="Budget of the surrogates: the bytes of this rank in every layer, 16 bits a number.",
+    text="Budget of the surrogates: the bytes of this rank in every layer, 16 bits a number.",
 )
+@budget_options
 @click.option(
     "--references",
     type=click.IntRange(6, 100_000),
@@ -94,7 +94,9 @@ from calib.schemes.weights import FLOAT, SCHEMES
     help="Of the positions that are looked at.",
 )
 @json_option
+@click.pass_context
 def command(  # noqa: PLR0913, PLR0917  # one argument an option
+    context: click.Context,
     model: Path,
     samples: Path,
     key: str | None,
@@ -102,6 +104,8 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
     scheme: str,
     activation_bits: int,
     rank: int,
+    budget_bytes: int | None,
+    budget_mac_share: float | None,
     references: int,
     held_back: int,
     references_as: str,
@@ -116,6 +120,7 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
     then the references, from which they are fitted. Labels are only looked at to check them.
     """
     del runtime  # there is one
+    chosen_budget(context, rank, budget_bytes, budget_mac_share)
     options = PackOptions(
         scheme=scheme,
         activation_bits=activation_bits,
@@ -125,6 +130,8 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
         references_as=references_as,
         budget_bytes=budget_kib * 1024,
         seed=seed,
+        surrogate_bytes=budget_bytes,
+        surrogate_mac_share=budget_mac_share,
     )
     with progress("packing") as report:
         done = iter(range(PHASES))
@@ -146,6 +153,7 @@ def describe(package: Package, out: Path, written: int) -> dict[str, Any]:
         "scheme": network.scheme,
         "activation_bits": network.activation_bits,
         "rank": network.rank,
+        "budget": asdict(network.budget),
         "runtime": package.runtime,
         "layers": len(network.layers),
         "classes": network.decision.classes,
@@ -174,7 +182,7 @@ def _table(result: dict[str, Any]) -> str:
             ("scheme", f"{result['scheme']}, activations of {result['activation_bits']} bits"),
             ("ranges", ranges["method"]),
             ("output errors", errors),
-            ("rank", result["rank"]),
+            ("budget", budget_text(result["budget"])),
             ("references", kept),
             ("judged by", "classes" if result["classes"] else "output error"),
         ]

@@ -17,7 +17,17 @@ QUIET_S = 2.0
 """Shorter jobs draw nothing."""
 
 _BAR = 30
+_LINE = 79
 _INTERVAL_S = 0.1
+
+
+def say(sentence: str, stream: TextIO | None = None) -> None:
+    """Say something while a job goes on, on a line of its own even where a bar is drawn."""
+    target = sys.stderr if stream is None else stream
+    if target.isatty():
+        target.write("\r" + " " * _LINE + "\r")
+    target.write(sentence + "\n")
+    target.flush()
 
 
 @contextmanager

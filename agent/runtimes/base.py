@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calib.factors import Factors
+from calib.graph.executor import Replacement
 from calib.graph.linear import LinearLayer
 
 Float32 = NDArray[np.float32]
@@ -77,6 +78,14 @@ class LayerwiseRuntime(Runtime, Protocol):
         ...
 
 
+class TrainableRuntime(Runtime, Protocol):
+    """A runtime whose main path can stand in the nodes of a graph, so that gradients pass it."""
+
+    def main_paths(self) -> Mapping[str, Replacement]:
+        """By layer: from its input tensor to its main path's output tensor, no surrogate."""
+        ...
+
+
 def can_probe(runtime: Runtime) -> bool:
     """Whether single layers can be driven."""
     return hasattr(runtime, "probe")
@@ -85,3 +94,8 @@ def can_probe(runtime: Runtime) -> bool:
 def is_layerwise(runtime: Runtime) -> bool:
     """Whether the outputs of one layer can be changed before the next one runs."""
     return hasattr(runtime, "run_adjusting")
+
+
+def can_train(runtime: Runtime) -> bool:
+    """Whether surrogates can be trained through the network."""
+    return hasattr(runtime, "main_paths")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agent.runtimes.base import Adjust, Float32, LayerTrace, Positions, Trace
-from calib.factors import Factors, Surrogate
-from calib.graph.executor import run
+from calib.factors import Factors, Surrogate, no_factors
+from calib.graph.executor import Replacement, run
 from calib.graph.linear import LinearLayer
 from calib.packed import PackedNetwork
 from calib.schemes.weights import QuantisedWeights
@@ -86,6 +86,14 @@ class CimRuntime:
         }
         run(self._graph, samples, replace=replace)
 
+    def main_paths(self) -> Mapping[str, Replacement]:
+        """By layer: from its input tensor to what the chip makes of it, no surrogate."""
+        nothing = no_factors(self.layers)
+        return {
+            layer.name: self._corrected(layer, nothing[layer.name], None, {})
+            for layer in self.layers
+        }
+
     def _run_batch(self, samples: Float32, factors: Factors, taps: Positions) -> Trace:
         seen: dict[str, LayerTrace] = {}
         replace = {
@@ -102,7 +110,7 @@ class CimRuntime:
         positions: NDArray[np.integer] | None,
         seen: dict[str, LayerTrace],
         adjust: Adjust | None = None,
-    ) -> Callable[[Float32], Float32]:
+    ) -> Replacement:
         """What runs in a layer's place: the chip and the surrogate, a block of rows at a time."""
         step = max(BLOCK_BYTES // (4 * layer.positions * layer.groups * layer.inputs), 1)
 

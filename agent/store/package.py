@@ -20,6 +20,7 @@ from agent.store.fields import Fields, array_of
 from agent.store.npy import Array
 from agent.store.package_layers import LayerParts, check_sizes, read_layers, write_layers
 from agent.store.package_references import read_samples, read_stored, write_references
+from calib.budget import Budget
 from calib.decision import Decision, decision_graph
 from calib.errors import CalibError
 from calib.graph.linear import LinearLayer, linear_layers, shapes
@@ -94,6 +95,7 @@ def to_parts(package: Package) -> tuple[dict[str, Any], dict[str, Array]]:
         "graph": graph,
         "constants": list(constants),
         "layers": entries,
+        "budget": {"bytes": network.budget_bytes, "mac_share": network.budget_mac_share},
         "decision": {"classes": network.decision.classes},
         "ranges": {
             "method": network.ranges.method,
@@ -158,6 +160,7 @@ def _read_network(bundle: Bundle, document: Fields) -> PackedNetwork:
             positions=numbers["positions_per_sample"],
             seed=numbers["seed"],
         )
+    budget = _read_budget(document)
     return PackedNetwork(
         graph=graph,
         layers=layers,
@@ -170,7 +173,19 @@ def _read_network(bundle: Bundle, document: Fields) -> PackedNetwork:
         metrics=parts.metrics,
         references=references,
         float_weights=parts.float_weights,
+        budget_bytes=budget.bytes,
+        budget_mac_share=budget.mac_share,
     )
+
+
+def _read_budget(document: Fields) -> Budget:
+    """The limits besides the rank; bundles of before there were such have none."""
+    entry = document.optional("budget")
+    if entry is None:
+        return Budget()
+    size = None if entry.content.get("bytes") is None else entry.whole("bytes")
+    share = None if entry.content.get("mac_share") is None else entry.number("mac_share")
+    return Budget(bytes=size, mac_share=share)
 
 
 def _bare_graph(bundle: Bundle, document: Fields, entries: Sequence[Fields]) -> Graph:

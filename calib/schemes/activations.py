@@ -27,6 +27,12 @@ class ActivationCode:
     zero_point: int
     bits: int
 
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Values beyond these, half a step outside the outermost codes, all have the same code."""
+        lowest, highest = -self.zero_point - 0.5, 2**self.bits - 0.5 - self.zero_point
+        return lowest * self.step, highest * self.step
+
     def encode(self, x: FloatArray) -> NDArray[np.uint8]:
         """Values to the nearest codes; what is out of range is clipped."""
         with np.errstate(over="ignore", under="ignore"):  # beyond the range, or zero: all the same

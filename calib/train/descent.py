@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from calib.adam import AdamOptions, Weights, adam_step, start
 from calib.errors import SampleError, TrainingError
-from calib.graph.executor import check_samples, gradients, run
+from calib.graph.executor import check_samples
 from calib.graph.model import Array, Graph
-from calib.train.adam import AdamOptions, Weights, adam_step, start
-from calib.train.losses import Loss
+from calib.loss_gradient import batches, loss_and_gradients, with_constants
+from calib.losses import Loss
 
 Augment = Callable[[Array, np.random.Generator], Array]
 """Changes a batch of samples in a way that keeps what they mean."""
@@ -50,29 +50,6 @@ def trainable(graph: Graph) -> tuple[str, ...]:
         if place < len(node.inputs)
     )
     return tuple(dict.fromkeys(name for name in names if name in graph.constants))
-
-
-def with_constants(graph: Graph, changed: Weights) -> Graph:
-    """The graph with other values for some of its constants."""
-    return replace(graph, constants={**graph.constants, **changed})
-
-
-def loss_and_gradients(
-    graph: Graph, weights: Weights, samples: Array, indices: NDArray[np.integer], loss: Loss
-) -> tuple[float, dict[str, Array]]:
-    """The loss of some samples, and its gradient with respect to each of the weights.
-
-    Args:
-        graph: the network.
-        weights: values in place of the graph's constants of these names.
-        samples: [n, ...].
-        indices: [n], the samples' numbers, for the loss.
-        loss: of the graph's answers.
-    """
-    network = with_constants(graph, weights)
-    values = run(network, samples, keep=None)
-    value, seed = loss(values[network.output], indices)
-    return value, gradients(network, values, seed, weights.keys())
 
 
 def train(  # noqa: PLR0913 -- the samples, the aim, the manner, and three things that may be left out
@@ -122,15 +99,6 @@ def train(  # noqa: PLR0913 -- the samples, the aim, the manner, and three thing
         losses.append(float(np.mean(found)))
         tell(epoch + 1, losses[-1])
     return Training(with_constants(graph, weights), tuple(losses))
-
-
-def batches(
-    samples: int, size: int, generator: np.random.Generator
-) -> Iterator[NDArray[np.integer]]:
-    """The numbers of all samples in random order, `size` at a time; the last batch may be short."""
-    order = generator.permutation(samples)
-    for begin in range(0, samples, size):
-        yield order[begin : begin + size]
 
 
 def _learning_rate(options: TrainingOptions, step: int, steps: int) -> float:

@@ -34,6 +34,38 @@ def cross_entropy(targets: Array) -> Loss:
     return loss
 
 
+def squared_error(targets: Array) -> Loss:
+    """The squared error of answers, over the mean power of all targets.
+
+    Args:
+        targets: [samples, ...].
+    """
+    power = float(np.square(targets, dtype=np.float64).sum()) / len(targets) or 1.0
+
+    @np.errstate(under="ignore")  # the square of a small error is zero
+    def loss(answers: Array, indices: NDArray[np.integer]) -> tuple[float, Array]:
+        error = answers - targets[indices].astype(answers.dtype, copy=False)
+        value = float(np.square(error, dtype=np.float64).sum()) / len(answers) / power
+        return value, error * (2 / len(answers) / power)
+
+    return loss
+
+
+def distillation(answers: Array, *, classes: bool) -> Loss:
+    """How far answers are from those of a teacher.
+
+    Args:
+        answers: the teacher's, [samples, ...]; logits, where there are classes.
+        classes: the cross entropy against the softmax of the teacher's answers (G. Hinton et al.,
+            Distilling the Knowledge in a Neural Network, arXiv 1503.02531, at temperature 1); else
+            the squared error.
+    """
+    if not classes:
+        return squared_error(answers)
+    with np.errstate(under="ignore"):  # an impossible class has the probability zero
+        return cross_entropy(np.exp(log_softmax(answers)))
+
+
 @np.errstate(under="ignore")  # an impossible class has the probability zero
 def log_softmax(logits: Array) -> Array:
     """The logarithm of the softmax over the last axis, without overflow."""

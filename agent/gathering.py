@@ -1,0 +1,97 @@
+"""Gathering rows of every layer: what it was given, what it made of it, what it should have made.
+
+Where single layers can be driven they get their clean inputs. Else the whole network runs with
+taps, and what a layer should have made of the inputs that it really got follows from its nominal
+weights. Some rows are read twice, for the read noise.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.measurement import expected_outputs
+from agent.runtimes.base import Float32, ProbingRuntime, Runtime, Trace, can_probe
+from calib.budget import Budget
+from calib.factors import no_factors
+from calib.graph.linear import multiply
+from calib.layer_fit import LayerFit, Plan, plan_together
+from calib.packed import PackedNetwork
+from calib.references import LayerReference, fit_indices, in_blocks
+
+Indices = NDArray[np.integer]
+
+
+def gathered(runtime: Runtime, network: PackedNetwork, chosen: Indices) -> dict[str, LayerFit]:
+    """By layer, the rows of the chosen reference samples, as the layer's own error shows in them.
+
+    Raises:
+        SolveError: the chip makes numbers that are not finite.
+    """
+    exact = can_probe(runtime)
+    fits = {layer.name: LayerFit.of(network, layer, exact=exact) for layer in network.layers}
+    if not exact:
+        _tap(runtime, network, chosen, fits)
+        return fits
+    wanted = set(chosen.tolist())
+    for block in in_blocks(network.references, fit_indices(network.references)):
+        run_on_chip = np.array([int(index) in wanted for index in block.indices])
+        for fit in fits.values():
+            clean = block.layers[fit.layer.name]
+            fit.vary(flat(clean.rows))
+            if run_on_chip.any():
+                _probe(cast("ProbingRuntime", runtime), fit, clean, run_on_chip)
+    return fits
+
+
+def planned(runtime: Runtime, network: PackedNetwork, chosen: Indices, budget: Budget) -> Plan:
+    """What the budget buys on this chip, judged from the chosen reference samples.
+
+    Raises:
+        CalibError: the budget does not even hold gains and offsets.
+        SolveError: the chip makes numbers that are not finite.
+    """
+    return plan_together(network, gathered(runtime, network, chosen), budget)
+
+
+def flat(rows: Float32) -> Float32:
+    """Rows [n, p, ...] as [n p, ...], the groups of a row side by side."""
+    return rows.reshape(rows.shape[0] * rows.shape[1], -1)
+
+
+def _probe(
+    runtime: ProbingRuntime, fit: LayerFit, clean: LayerReference, which: NDArray[np.bool_]
+) -> None:
+    """Drive one layer with the clean inputs of some samples; read the first of them again."""
+    rows = clean.rows[which]
+    main = runtime.probe(fit.layer, rows)
+    fit.sums.add(flat(rows), flat(main), flat(clean.outputs[which]))
+    again = -(-fit.noise.wanting // rows.shape[1])
+    if again:
+        fit.noise.add(flat(runtime.probe(fit.layer, rows[:again]) - main[:again]))
+
+
+def _tap(
+    runtime: Runtime, network: PackedNetwork, chosen: Indices, fits: dict[str, LayerFit]
+) -> None:
+    """Run the uncorrected network; run the first samples again."""
+    nothing = no_factors(network.layers)
+    for block in in_blocks(network.references, chosen):
+        trace = runtime.run(block.inputs, nothing, block.positions)
+        for fit in fits.values():
+            name = fit.layer.name
+            seen, clean = trace.layers[name], block.layers[name]
+            wanted = expected_outputs(fit.layer, seen, clean)
+            fit.sums.add(flat(seen.rows), flat(seen.main), flat(wanted))
+        if any(fit.noise.wanting for fit in fits.values()):
+            _read_again(runtime.run(block.inputs, nothing, block.positions), trace, fits)
+
+
+def _read_again(second: Trace, first: Trace, fits: dict[str, LayerFit]) -> None:
+    """What two runs differ in beyond what a layer's nominal weights pass on."""
+    for fit in fits.values():
+        one, other = first.layers[fit.layer.name], second.layers[fit.layer.name]
+        passed_on = multiply(other.rows - one.rows, fit.layer.weight)
+        fit.noise.add(flat(other.main - one.main - passed_on))

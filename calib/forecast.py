@@ -1,0 +1,126 @@
+"""What a calibration can reach, told before it is solved: errors now, by rank, and by noise.
+
+All errors are those that a layer makes itself, relative to its reference outputs and weighed by its
+output metric H: √(E ‖H^½ e‖² / E ‖H^½ y‖²). What remains at best is what the planned components
+leave, what no linear map of the layer's inputs explains (read noise, converters, rounding of
+activations), and the noise that is fitted with few rows (`calib.worth`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from calib.factors import Factors, Surrogate
+from calib.layer_fit import Plan, SolvedLayer
+from calib.reduced_rank import unexplained
+from calib.sums import Float64
+from calib.verify import SMALLEST_GAIN
+from calib.worth import noise_covariance
+
+FLOAT32_ERROR = 1e-6
+"""Relative errors below this are those of the computation itself."""
+
+_TINY = float(np.finfo(np.float64).tiny)
+
+
+@dataclass(frozen=True)
+class LayerForecast:
+    """Relative errors of one layer, predicted."""
+
+    before: float
+    """With the factors that run now."""
+
+    reachable: float
+    """With the best that the budget buys; at most `before`, as the factors may stay."""
+
+    rank_floor: float
+    """What the components that were not bought would take away."""
+
+    noise_floor: float
+    """What reading alone makes: no calibration goes below."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Of all layers; the figures are means over them."""
+
+    layers: Mapping[str, LayerForecast]
+
+    @property
+    def before(self) -> float:
+        """Error now."""
+        return _mean([one.before for one in self.layers.values()])
+
+    @property
+    def reachable(self) -> float:
+        """Error at best."""
+        return _mean([one.reachable for one in self.layers.values()])
+
+    @property
+    def noise_floor(self) -> float:
+        """Error by read noise alone."""
+        return _mean([one.noise_floor for one in self.layers.values()])
+
+    @property
+    def promising(self) -> bool:
+        """Whether enough can be gained for a write to flash; also where nothing can be told."""
+        return not (
+            self.reachable > self.before * (1 - SMALLEST_GAIN) or self.before < FLOAT32_ERROR
+        )
+
+    @property
+    def why_not(self) -> str:
+        """Why a calibration that does not promise enough is not tried, without a full stop."""
+        return (
+            f"the layers' own errors, {self.before:.3g} on average, can only become "
+            f"{self.reachable:.3g} (read noise {self.noise_floor:.2g})"
+        )
+
+    def __str__(self) -> str:
+        """One sentence."""
+        noise = f"(read noise {self.noise_floor:.2g})"
+        return f"recoverable: layer error {self.before:.2g} to about {self.reachable:.2g} {noise}"
+
+
+def forecast(plan: Plan, running: Factors) -> Forecast:
+    """What the plan will reach, and where the chip is with the factors that run now."""
+    return Forecast(
+        {name: _of_layer(one, plan.ranks[name], running[name]) for name, one in plan.solved.items()}
+    )
+
+
+def _of_layer(one: SolvedLayer, rank: int, running: Surrogate) -> LayerForecast:
+    s, full, gain = one.statistics, one.metric.full, one.solution.gain
+    power = max(_second_moment(one, s.explained_yy + s.rest_yy, s.mean_y), _TINY)
+    now = _open_power(one, running)
+    beyond = float(one.solution.values.sum() - one.worth[:rank].sum())
+    rest = float(np.einsum("ij,ji->", full, unexplained(s, gain)))
+    noise = float(np.einsum("ij,ji->", full, noise_covariance(s, gain)))
+    moments = 2 * 2 * noise / s.rows  # a gain and an offset of each output are fitted to noise too
+    read = float(np.diag(full) @ (gain**2 * one.fit.noise.variance()))
+    reached = max(beyond + rest + moments, read)
+    powers = (now, min(reached, now), float(one.worth[rank:].sum()), min(read, now))
+    return LayerForecast(*(float(np.sqrt(max(part, 0.0) / power)) for part in powers))
+
+
+def _open_power(one: SolvedLayer, running: Surrogate) -> float:
+    """What the layer's error is with a surrogate."""
+    s = one.statistics
+    gain = running.gain.astype(np.float64)
+    low_rank = (running.b.astype(np.float64) @ running.a)[:, : len(s.mean_x)]
+    left = s.map_y - s.map_z * gain - low_rank.T
+    mean = s.mean_y - gain * s.mean_z - low_rank @ s.mean_x - running.offset
+    explained = left.T @ s.covariance_x @ left
+    return _second_moment(one, explained + unexplained(s, gain), mean)
+
+
+def _second_moment(one: SolvedLayer, covariance: Float64, mean: Float64) -> float:
+    full = one.metric.full
+    return float(np.einsum("ij,ji->", full, covariance) + mean @ full @ mean)
+
+
+def _mean(values: list[float]) -> float:
+    return float(np.mean(values))
