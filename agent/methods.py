@@ -117,7 +117,8 @@ def fit_sequentially(
             wanted = block.layers[layer.name].outputs
             fit_of.sums.add(flat(seen.rows), flat(seen.main), flat(wanted))
         rank = plan.ranks[layer.name]
-        alone = solved_layer(network, fit_of, rank).surrogate(rank, plan.bits)
+        solved = solved_layer(network, fit_of, plan.gain_rank).with_rank(rank)
+        alone = solved.surrogate(rank, plan.bits)
         factors = factors.replaced(layer.name, alone)
     return factors
 

@@ -26,6 +26,9 @@ from calib.worth import component_worth
 METRIC_FLOOR = 0.1
 """Of the output metrics, relative to the mean of their diagonals."""
 
+WEIGHT_FLOOR = 1e-3
+"""Of the layers' weights, relative to their mean: what moved no reference may move a sample yet."""
+
 
 @dataclass(frozen=True)
 class LayerFit:
@@ -106,6 +109,9 @@ class Plan:
     bits: int
     """Of the factors."""
 
+    gain_rank: float
+    """Beside which gains are solved: the rank that the budget would buy in every layer."""
+
     def factors(self) -> Factors:
         """The factors of all layers, from the rows that the plan was made of."""
         return Factors(
@@ -128,15 +134,24 @@ def plan_together(network: PackedNetwork, fits: Fits, budget: Budget) -> Plan:
     left = left_for_branches(budget, network.layers)
     expected = uniform_rank(left, network.layers)
     solved = {name: solved_layer(network, fit, expected) for name, fit in fits.items()}
+    weights = layer_weights({name: one.metric.weight for name, one in solved.items()})
     offers = {
         name: LayerOffer(
-            one.worth * one.metric.weight, component_cost(one.fit.layer, network.factor_bits)
+            one.worth * weights[name], component_cost(one.fit.layer, network.factor_bits)
         )
         for name, one in solved.items()
     }
     ranks = allocate(offers, left)
     final = {name: one.with_rank(ranks[name]) for name, one in solved.items()}
-    return Plan(final, ranks, network.factor_bits)
+    return Plan(final, ranks, network.factor_bits, expected)
+
+
+def layer_weights(weights: Mapping[str, float]) -> dict[str, float]:
+    """How much the layers matter, none of them nothing; all alike where none moved any answer."""
+    mean = sum(weights.values()) / len(weights)
+    if not mean:
+        return dict.fromkeys(weights, 1.0)
+    return {name: max(weight, WEIGHT_FLOOR * mean) for name, weight in weights.items()}
 
 
 def solve_together(network: PackedNetwork, fits: Fits, budget: Budget) -> Factors:

@@ -114,9 +114,9 @@ def test_b_is_fitted_to_the_rounded_a() -> None:
             np.testing.assert_allclose(surrogate.b, expected, rtol=1e-3, atol=1e-4 * size)
 
 
-@pytest.mark.parametrize(("important", "ranks"), [("first", (6, 5)), ("strided", (4, 6))])
+@pytest.mark.parametrize(("important", "ranks"), [("first", (6, 5)), ("strided", (4, 7))])
 def test_rank_goes_where_the_answer_is_moved(important: str, ranks: tuple[int, int]) -> None:
-    """What is left of the budget after the fewest, 300 bytes: 2 of 56 and 1 of 132, or 2 of 132."""
+    """Of 1,188 bytes: components of `first` take 56, of `strided` 132, of `head` 34."""
     network = network_of()
     metrics = {
         layer.name: np.eye(layer.outputs, dtype=np.float16)
