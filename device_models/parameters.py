@@ -9,6 +9,12 @@ from typing import Any, ClassVar, Protocol
 from device_models.errors import DeviceModelError
 from device_models.registry import DeviceModel
 
+MOST_COEFFICIENTS = 8
+
+
+Value = float | int | str | tuple[float, ...] | None
+"""What a parameter can be."""
+
 
 class Parameters(Protocol):
     """A dataclass whose fields are made by `parameter`: a device model, or constants."""
@@ -21,7 +27,7 @@ class Described:
     """One parameter as a listing shows it."""
 
     name: str
-    value: float | int | None
+    value: Value
     unit: str
     meaning: str
     source: str
@@ -55,6 +61,39 @@ def parameter(  # noqa: PLR0913  # a field's facts, all by keyword
     return field(default=default, metadata={**facts, **limits})
 
 
+def coefficients(  # noqa: PLR0913  # a field's facts, all by keyword
+    default: tuple[float, ...],
+    *,
+    unit: str,
+    meaning: str,
+    source: str,
+    fewest: int | None = None,
+    low: float = -1e6,
+    high: float = 1e6,
+) -> Any:
+    """A dataclass field of several numbers: the constants of one formula, an array in a file.
+
+    Args:
+        default: Values where none are given.
+        unit: Unit of what the formula gives.
+        meaning: The formula.
+        source: Where figures and formula come from.
+        fewest: How many there are at least; exactly as many as in the default, where None.
+        low: Least value allowed for each.
+        high: Greatest value allowed for each.
+    """
+    facts = {"unit": unit, "meaning": meaning, "source": source}
+    counts = (len(default), len(default)) if fewest is None else (fewest, MOST_COEFFICIENTS)
+    limits = {"low": low, "high": high, "whole": False, "optional": False, "counts": counts}
+    return field(default=default, metadata={**facts, **limits})
+
+
+def choice(default: str, *, words: tuple[str, ...], meaning: str, source: str) -> Any:
+    """A dataclass field that is one of a few words."""
+    facts = {"unit": "word", "meaning": meaning, "source": source}
+    return field(default=default, metadata={**facts, "words": words, "optional": False})
+
+
 def check(model: DeviceModel) -> None:
     """Check every parameter's type and range; a model calls it when it is made.
 
@@ -62,7 +101,13 @@ def check(model: DeviceModel) -> None:
         DeviceModelError: the first parameter that does not fit, with its limits.
     """
     for spec in fields(model):
-        _check_value(model.kind, spec, getattr(model, spec.name))
+        value = getattr(model, spec.name)
+        if "words" in spec.metadata:
+            _check_word(model.kind, spec, value)
+        elif "counts" in spec.metadata:
+            _check_coefficients(model.kind, spec, value)
+        elif not (value is None and spec.metadata["optional"]):
+            _check_value(model.kind, spec, value)
 
 
 def describe(model: Parameters) -> tuple[Described, ...]:
@@ -80,17 +125,44 @@ def describe(model: Parameters) -> tuple[Described, ...]:
 
 
 def _check_value(kind: str, spec: Field[Any], value: object) -> None:
+    if _fits(spec, value):
+        return
     facts = spec.metadata
-    if value is None and facts["optional"]:
-        return
     number = "whole number" if facts["whole"] else "number"
-    types = (int,) if facts["whole"] else (int, float)
-    fits = isinstance(value, types) and not isinstance(value, bool)
-    if fits and math.isfinite(value) and facts["low"] <= value <= facts["high"]:  # type: ignore[arg-type]  # a number by now
-        return
     other = ' or "none"' if facts["optional"] else ""
     raise DeviceModelError(
         f"device model {kind}: {spec.name} is {value!r}; "
         f"give a {number} from {facts['low']:g} to {facts['high']:g}{other} "
         f"(unit {facts['unit']})"
     )
+
+
+def _check_coefficients(kind: str, spec: Field[Any], values: object) -> None:
+    facts = spec.metadata
+    fewest, most = facts["counts"]
+    fits = isinstance(values, tuple) and fewest <= len(values) <= most
+    if fits and all(_fits(spec, value) for value in values):  # type: ignore[attr-defined]  # a tuple by now
+        return
+    shown = list(values) if isinstance(values, tuple) else values
+    count = str(fewest) if fewest == most else f"{fewest} to {most}"
+    raise DeviceModelError(
+        f"device model {kind}: {spec.name} is {str(shown)[:80]}; "
+        f"give a list of {count} numbers from {facts['low']:g} to {facts['high']:g} "
+        f"(unit {facts['unit']})"
+    )
+
+
+def _check_word(kind: str, spec: Field[Any], value: object) -> None:
+    if value not in spec.metadata["words"]:
+        words = ", ".join(repr(word) for word in spec.metadata["words"])
+        raise DeviceModelError(
+            f"device model {kind}: {spec.name} is {str(value)[:40]!r}; give one of {words}"
+        )
+
+
+def _fits(spec: Field[Any], value: object) -> bool:
+    facts = spec.metadata
+    types = (int,) if facts["whole"] else (int, float)
+    if not isinstance(value, types) or isinstance(value, bool):
+        return False
+    return math.isfinite(value) and facts["low"] <= value <= facts["high"]

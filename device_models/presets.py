@@ -8,10 +8,15 @@ import re
 
 from device_models.bitplane import BitPlaneSram
 from device_models.errors import DeviceModelError
+from device_models.pcm import PhaseChangeMemory
 from device_models.product import Ideal, Mismatch
 from device_models.registry import DeviceModel
 
-_FIXED: dict[str, DeviceModel] = {"ideal": Ideal(), "sram-bitplane": BitPlaneSram()}
+_FIXED: dict[str, DeviceModel] = {
+    "ideal": Ideal(),
+    "pcm": PhaseChangeMemory(),
+    "sram-bitplane": BitPlaneSram(),
+}
 _MISMATCH = re.compile(r"mismatch-(\d{1,4}(?:\.\d{1,6})?)")
 
 

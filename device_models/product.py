@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from device_models.array import ArrayWeights, Placement, check_inputs
+from device_models.array import ArrayWeights, Placement
 from device_models.parameters import check, parameter
+from device_models.product_array import ProductArray
 from device_models.registry import register
 from device_models.streams import normals
 
@@ -46,35 +47,6 @@ class Mismatch:
     def __post_init__(self) -> None:
         """Check the parameter."""
         check(self)
-
-
-@dataclass(frozen=True)
-class ProductArray:
-    """A layer that is one matrix product."""
-
-    matrix: NDArray[Any]
-    """[groups, d, m], float32, or float64 where only that is exact."""
-
-    scale: NDArray[np.float32] | None
-    """[groups, 1, m], applied after the product; None if it is in the matrix."""
-
-    input_bits: int
-
-    def multiply(
-        self,
-        codes: NDArray[np.uint8],
-        zero_point: int,
-        generator: np.random.Generator,  # noqa: ARG002  # the contract's; nothing is random here
-    ) -> NDArray[np.float32]:
-        """See `Array.multiply`."""
-        check_inputs(codes, self.matrix.shape[:2], self.input_bits)
-        rows = codes.astype(self.matrix.dtype)
-        if zero_point:
-            rows -= zero_point
-        sums = np.matmul(rows.swapaxes(0, 1), self.matrix)
-        if self.scale is not None:
-            sums *= self.scale
-        return np.ascontiguousarray(sums.swapaxes(0, 1), dtype=np.float32)
 
 
 def exact_dtype(codes: NDArray[np.int8], input_bits: int) -> type[np.floating[Any]]:

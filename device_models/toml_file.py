@@ -3,18 +3,21 @@
     kind = "mismatch"
     percent = 10.0
 
-A parameter that may be absent from the hardware is written as "none".
+A parameter that may be absent from the hardware is written as "none"; the constants of a formula
+are an array.
 """
 
 from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from device_models.errors import DeviceModelError
+from device_models.parameters import Value
 from device_models.presets import preset, preset_names
 from device_models.registry import DeviceModel, kinds
 
@@ -53,14 +56,19 @@ def to_toml(model: DeviceModel) -> str:
     lines = [f'kind = "{model.kind}"']
     for spec in fields(model):
         value = getattr(model, spec.name)
-        lines.append(f"{spec.name} = {_number(value, whole=spec.metadata['whole'])}")
+        lines.append(f"{spec.name} = {_written(value, spec.metadata)}")
     return "\n".join(lines) + "\n"
 
 
-def _number(value: float | None, *, whole: bool) -> str:
-    if value is None:
-        return '"none"'
-    return str(value) if whole else repr(float(value))
+def _written(value: Value, facts: Mapping[str, Any]) -> str:
+    match value:
+        case None:
+            return '"none"'
+        case str():
+            return f'"{value}"'
+        case tuple():
+            return f"[{', '.join(repr(float(inner)) for inner in value)}]"
+    return str(value) if facts["whole"] else repr(float(value))
 
 
 def _read(path: Path) -> str:
@@ -108,6 +116,8 @@ def _build(table: dict[str, Any], where: str) -> DeviceModel:
     for key, value in table.items():
         if value == "none" and known[key].metadata["optional"]:
             table[key] = None
+        elif isinstance(value, list) and "counts" in known[key].metadata:
+            table[key] = tuple(value)
     try:
         return kind.model(**table)
     except DeviceModelError as error:

@@ -25,7 +25,7 @@ def test_presets_are_known_by_name() -> None:
     assert preset("mismatch-10") == Mismatch(10.0)
     assert preset("mismatch-2.5") == Mismatch(2.5)
     assert isinstance(preset("sram-bitplane"), BitPlaneSram)
-    assert set(preset_names()) == {"ideal", "mismatch-N", "sram-bitplane"}
+    assert set(preset_names()) == {"ideal", "mismatch-N", "pcm", "sram-bitplane"}
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_presets_are_known_by_name() -> None:
         ("mismach-10", "did you mean mismatch-10"),
         ("mismatch--3", "did you mean mismatch-10"),
         ("mismatch-nan", "did you mean mismatch-10"),
-        ("", "known: ideal, sram-bitplane, mismatch-N"),
+        ("", "known: ideal, pcm, sram-bitplane, mismatch-N"),
         ("mismatch-5000", "percent is 5000"),
     ],
 )
@@ -47,10 +47,15 @@ def test_an_unknown_preset_suggests_the_nearest(name: str, words: str) -> None:
 
 def drawn(spec: Field[Any]) -> st.SearchStrategy[Any]:
     facts = spec.metadata
+    if "words" in facts:
+        return st.sampled_from(facts["words"])
     if facts["whole"]:
         values = st.integers(int(facts["low"]), int(facts["high"]))
     else:
         values = st.floats(facts["low"], facts["high"])
+    if "counts" in facts:
+        fewest, most = facts["counts"]
+        return st.lists(values, min_size=fewest, max_size=most).map(tuple)
     return st.none() | values if facts["optional"] else values
 
 
@@ -94,8 +99,8 @@ def replaced(name: str, value: object) -> str:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("percent = 1\n", "kind is missing; give one of 'bitplane', 'ideal', 'mismatch'"),
-        ('kind = "pcm"\n', "kind is 'pcm'"),
+        ("percent = 1\n", "kind is missing; give one of 'bitplane', 'ideal', 'mismatch', 'pcm'"),
+        ('kind = "pcn"\n', "kind is 'pcn'"),
         ("kind = 3\n", "kind is 3"),
         ('kind = "mismatch"\n', "missing 'percent' for kind mismatch"),
         ('kind = "mismatch"\nprocent = 1\npercent = 2', "unknown 'procent' .* are: percent"),

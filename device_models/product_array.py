@@ -1,0 +1,70 @@
+"""A layer as one matrix product with the weights that a chip effectively has, and its read noise.
+
+Each read of a weight is off by an independent normal error, new for every read. A product with
+inputs x then is off by Σ x_i e_i, which is exactly normal with the variance Σ x_i² σ_i²: it is
+drawn once for each result instead of once for each cell, and nothing is approximated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from device_models.array import check_inputs
+
+
+@dataclass(frozen=True)
+class ReadNoise:
+    """The normal error of a read, new each time."""
+
+    sigma: NDArray[np.float32]
+    """[groups, parts, m]: standard deviation of each weight in a part of the rows."""
+
+    part_rows: int
+    """Part p holds the rows from p·part_rows on."""
+
+    def draw(self, rows: NDArray[Any], generator: np.random.Generator) -> NDArray[np.float32]:
+        """The errors [groups, n, m] of products with rows [groups, n, d]."""
+        groups, n, inputs = rows.shape
+        squares = np.square(rows, dtype=np.float32)
+        starts = np.arange(0, inputs, self.part_rows)
+        if self.part_rows > 1:
+            squares = np.add.reduceat(squares, starts, axis=2)
+        deviation: NDArray[np.float32] = np.sqrt(np.matmul(squares, np.square(self.sigma)))
+        shape = (groups, n, self.sigma.shape[2])
+        deviation *= generator.standard_normal(shape, dtype=np.float32)
+        return deviation
+
+
+@dataclass(frozen=True)
+class ProductArray:
+    """A layer that is one matrix product."""
+
+    matrix: NDArray[Any]
+    """[groups, d, m], float32, or float64 where only that is exact."""
+
+    scale: NDArray[np.float32] | None
+    """[groups, 1, m], applied after the product; None if it is in the matrix."""
+
+    input_bits: int
+    noise: ReadNoise | None = None
+    """In units of the result."""
+
+    def multiply(
+        self, codes: NDArray[np.uint8], zero_point: int, generator: np.random.Generator
+    ) -> NDArray[np.float32]:
+        """See `Array.multiply`. Inputs are driven as they are signed: a zero drives nothing."""
+        check_inputs(codes, self.matrix.shape[:2], self.input_bits)
+        rows = codes.astype(self.matrix.dtype)
+        if zero_point:
+            rows -= zero_point
+        rows = rows.swapaxes(0, 1)
+        sums = np.matmul(rows, self.matrix)
+        if self.scale is not None:
+            sums *= self.scale
+        if self.noise is not None:
+            sums += self.noise.draw(rows, generator)
+        return np.ascontiguousarray(sums.swapaxes(0, 1), dtype=np.float32)
