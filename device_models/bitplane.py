@@ -18,8 +18,8 @@ counts removes small variation, which no effective weight can describe.
 
 from __future__ import annotations
 
-from device_models.array import Array, Placement
 from device_models.bitplane_model import BitPlaneSram
+from device_models.contract import Array, Placement
 from device_models.plane_array import PlaneArray, plane_array
 from device_models.planes import written
 from device_models.registry import register

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
-from device_models.array import ArrayWeights
+from device_models.array_weights import ArrayWeights
 from device_models.bitplane_model import BitPlaneSram
 from device_models.planes import CODEBOOK_BITS, row_tiles
 

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from device_models.array import ArrayWeights, Placement, spread
+from device_models.array_weights import ArrayWeights, spread
+from device_models.contract import Placement
 from device_models.streams import normals, stream
 
 

@@ -6,8 +6,8 @@ import math
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, ClassVar, Protocol
 
+from device_models.contract import DeviceModel
 from device_models.errors import DeviceModelError
-from device_models.registry import DeviceModel
 
 MOST_COEFFICIENTS = 8
 

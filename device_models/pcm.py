@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from device_models.array import Placement
+from device_models.contract import Placement
 from device_models.laws import clipped_logarithm, polynomial
 from device_models.parameters import check, coefficients, parameter
 from device_models.phase_change import phase_change_array

@@ -24,7 +24,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from device_models.array import Placement
+from device_models.contract import Placement
 from device_models.differential_pair import Cells, differential_pairs
 from device_models.product_array import ProductArray, ReadNoise
 

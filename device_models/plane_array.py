@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from device_models.array import check_inputs
+from device_models.contract import check_inputs
 from device_models.converter import Converter
 from device_models.planes import Written, shift_add_matrix
 from device_models.silicon import TileCells

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from device_models.array import ArrayWeights
+from device_models.array_weights import ArrayWeights
 
 CODEBOOK_BITS = 8
 """Codebook weights are no binary numbers; they are written as whole numbers of so many bits."""

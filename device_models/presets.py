@@ -7,10 +7,10 @@ import math
 import re
 
 from device_models.bitplane import BitPlaneSram
+from device_models.contract import DeviceModel
 from device_models.errors import DeviceModelError
 from device_models.pcm import PhaseChangeMemory
 from device_models.product import Ideal, Mismatch
-from device_models.registry import DeviceModel
 
 _FIXED: dict[str, DeviceModel] = {
     "ideal": Ideal(),

@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from device_models.array import ArrayWeights, Placement
+from device_models.array_weights import ArrayWeights
+from device_models.contract import Placement
 from device_models.parameters import check, parameter
 from device_models.product_array import ProductArray
 from device_models.registry import register

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from device_models.array import check_inputs
+from device_models.contract import check_inputs
 
 
 @dataclass(frozen=True)

@@ -7,20 +7,11 @@ them all.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import Field, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
+from device_models.contract import Array, DeviceModel, Placement
 from device_models.errors import DeviceModelError
-
-if TYPE_CHECKING:
-    from device_models.array import Array, Placement
-
-
-class DeviceModel(Protocol):
-    """A frozen dataclass whose fields are made by `device_models.parameters.parameter`."""
-
-    kind: ClassVar[str]
-    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
 
 @dataclass(frozen=True)

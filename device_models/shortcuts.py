@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from device_models.array import check_inputs
+from device_models.contract import check_inputs
 from device_models.plane_array import digital
 from device_models.planes import Written, plane_values
 from device_models.product import exact_dtype

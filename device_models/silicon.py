@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from device_models.array import Placement
 from device_models.bitplane_model import BitPlaneSram
+from device_models.contract import Placement
 from device_models.planes import RowTile, Written, row_tiles, weight_planes
 from device_models.streams import normals
 

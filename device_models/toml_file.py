@@ -16,10 +16,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from device_models.contract import DeviceModel
 from device_models.errors import DeviceModelError
 from device_models.parameters import Value
 from device_models.presets import preset, preset_names
-from device_models.registry import DeviceModel, kinds
+from device_models.registry import kinds
 
 LARGEST_FILE_BYTES = 65_536
 

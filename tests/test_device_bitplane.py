@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from device_models.array import ArrayWeights, Chip, Placement, State, program
+from device_models.array import ArrayWeights, Chip, State, program
 from device_models.bitplane import BitPlaneSram, program_planes
+from device_models.contract import Placement
 from device_models.converter import converter, read_noise
 from device_models.errors import DeviceModelError
 from device_models.plane_array import CACHE_FLOATS, PlaneArray

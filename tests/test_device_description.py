@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from device_models.bitplane import BitPlaneSram
+from device_models.contract import DeviceModel
 from device_models.energy import EnergyConstants
 from device_models.errors import DeviceModelError
 from device_models.parameters import describe
 from device_models.presets import preset, preset_names
 from device_models.product import Ideal, Mismatch
-from device_models.registry import DeviceModel, Kind, kinds
+from device_models.registry import Kind, kinds
 from device_models.toml_file import LARGEST_FILE_BYTES, find_device, load_device, to_toml
 
 
