@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -48,11 +49,39 @@ def _pullback(tape: Tape) -> tuple[Array | None, ...]:
 
 
 def _by_input(x: Array, weight: Array, window: Window, groups: int, gradient: Array) -> Array:
-    by_x = np.moveaxis(np.empty((x.shape[0], *x.shape[2:], x.shape[1]), x.dtype), -1, 1)
-    back = _back_depthwise if _is_depthwise(weight, groups) else _back
+    by_x = np.empty((x.shape[0], *x.shape[2:], x.shape[1]), x.dtype)
+    depthwise = _is_depthwise(weight, groups)
+    turned = _turned(window)
+    # Unrolling costs by the channels that are unrolled; a fold costs by those that are written.
+    if turned is not None and not depthwise and weight.shape[0] <= x.shape[1]:
+        weight = _transposed(weight, groups)
+        for part in _blocks(by_x, weight, groups):
+            y = np.moveaxis(gradient[part], -1, 1)
+            _multiply(_channels_last(y, turned), weight, turned, groups, by_x[part])
+        return np.moveaxis(by_x, -1, 1)
+    back = _back_depthwise if depthwise else _back
     for part in _blocks(gradient, weight, groups):
-        by_x[part] = back(weight, window, groups, gradient[part], x.shape[2:])
-    return by_x
+        np.moveaxis(by_x, -1, 1)[part] = back(weight, window, groups, gradient[part], x.shape[2:])
+    return np.moveaxis(by_x, -1, 1)
+
+
+def _turned(window: Window) -> Window | None:
+    """The window over the outputs in which the gradient of an input lies; None: there is none.
+
+    With stride 1 the transpose of a convolution is a convolution with the kernel turned around.
+    """
+    pads = tuple(e - 1 - p for e, p in zip(window.extent() * 2, window.pads, strict=True))
+    if min(pads, default=0) < 0 or any(s > 1 for s in window.strides):
+        return None
+    return replace(window, pads=pads)
+
+
+def _transposed(weight: Array, groups: int) -> Array:
+    """Each group's weight [m, c, *kernel] as [c, m, *kernel], every axis of the kernel reversed."""
+    outputs, inputs, *kernel = weight.shape
+    swapped = weight.reshape(groups, -1, inputs, *kernel).swapaxes(1, 2)
+    reverse = (slice(None, None, -1),) * len(kernel)
+    return swapped.reshape(groups * inputs, outputs // groups, *kernel)[(..., *reverse)]
 
 
 def _by_weight(x: Array, weight: Array, window: Window, groups: int, gradient: Array) -> Array:
