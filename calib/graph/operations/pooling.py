@@ -44,6 +44,8 @@ def _lowest(x: Array) -> float:
 
 def _average_pool(inputs: Inputs, attributes: Attributes) -> tuple[Array, ...]:
     x = given(inputs, 0)
+    if _takes_everything(x, attributes):
+        return _global_average(inputs, attributes)
     y: Array | None = None
     for _, view in tap_views(x, _window(x, attributes)):
         y = view.copy(order="K") if y is None else np.add(y, view, out=y)
@@ -53,9 +55,17 @@ def _average_pool(inputs: Inputs, attributes: Attributes) -> tuple[Array, ...]:
 
 def _average_pool_pullback(tape: Tape) -> tuple[Array, ...]:
     x = given(tape.inputs, 0)
+    if _takes_everything(x, tape.attributes):
+        return _global_average_pullback(tape)
     window = _window(x, tape.attributes)
     share = incoming(tape) / _counts(x, tape.attributes)
     return (fold_taps((share for _ in taps(window)), window, x.shape[2:]),)
+
+
+def _takes_everything(x: Array, attributes: Attributes) -> bool:
+    """Whether one window is the whole input, so that no tap need be looked at alone."""
+    window = _window(x, attributes)
+    return window.kernel == x.shape[2:] and not any(window.pads)
 
 
 def _counts(x: Array, attributes: Attributes) -> Array:
