@@ -80,8 +80,8 @@ def _transposed(weight: Array, groups: int) -> Array:
     """Each group's weight [m, c, *kernel] as [c, m, *kernel], every axis of the kernel reversed."""
     outputs, inputs, *kernel = weight.shape
     swapped = weight.reshape(groups, -1, inputs, *kernel).swapaxes(1, 2)
-    reverse = (slice(None, None, -1),) * len(kernel)
-    return swapped.reshape(groups * inputs, outputs // groups, *kernel)[(..., *reverse)]
+    joined = swapped.reshape(groups * inputs, outputs // groups, *kernel)
+    return np.flip(joined, axis=tuple(range(2, joined.ndim)))
 
 
 def _by_weight(x: Array, weight: Array, window: Window, groups: int, gradient: Array) -> Array:
