@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 
 from agent.buffer import BufferedSample, Origin, SampleBuffer
 from agent.gathering import planned
-from agent.measurement import judge_chip, sensitivities
+from agent.measurement import candidates, judge_chip
 from agent.methods import fit, resolve
 from agent.runtimes.base import Runtime
 from calib.budget import Budget
+from calib.candidates import Candidates
 from calib.costs import Spending, spending
 from calib.factor_codes import encode_factors
 from calib.factors import Factors
@@ -30,7 +31,7 @@ from calib.forecast import Forecast, forecast
 from calib.layer_fit import Plan
 from calib.packed import PackedNetwork
 from calib.references import fit_indices
-from calib.selection import Chosen, select
+from calib.selection import Chosen, rule_named, select
 from calib.sensitivity import Sensitivity
 from calib.verify import Judgement, Verdict, judge, refused
 
@@ -121,8 +122,8 @@ class ClosedLoop:
         started_s = self.clock()
         method = resolve(request.method, self.runtime)
         before = self.measure()
-        sensitivity = self._fill_buffer()
-        chosen = self._choose(request)
+        known = self._fill_buffer(request)
+        chosen = self._choose(request, known)
         plan = self._plan(request, chosen)
         outlook = forecast(plan, self.factors)
         tell(outlook)
@@ -139,7 +140,7 @@ class ClosedLoop:
             verdict=verdict,
             method=method,
             chosen=chosen,
-            sensitivity=sensitivity,
+            sensitivity=known.sensitivity,
             forecast=outlook,
             factors=candidate,
             spending=self._spending(request, candidate),
@@ -147,9 +148,14 @@ class ClosedLoop:
             seconds=self.clock() - started_s,
         )
 
-    def _fill_buffer(self) -> Sensitivity:
-        indices = fit_indices(self.network.references)
-        found = sensitivities(self.runtime, self.network, self.factors, indices)
+    def _fill_buffer(self, request: CalibrationRequest) -> Candidates:
+        found = candidates(
+            self.runtime,
+            self.network,
+            self.factors,
+            fit_indices(self.network.references),
+            with_answers=rule_named(request.select).needs_answers,
+        )
         now_s = self.clock()
         self.buffer.offer(
             BufferedSample(Origin.REFERENCE, int(index), float(rise), now_s)
@@ -157,20 +163,10 @@ class ClosedLoop:
         )
         return found
 
-    def _choose(self, request: CalibrationRequest) -> tuple[Chosen, ...]:
-        usable = fit_indices(self.network.references)
-        held = [
-            sample
-            for sample in self.buffer.samples
-            if sample.origin is Origin.REFERENCE and sample.index in usable
-        ]
-        return select(
-            request.select,
-            np.array([sample.index for sample in held], np.intp),
-            np.array([sample.value for sample in held]),
-            request.samples,
-            self.generator,
-        )
+    def _choose(self, request: CalibrationRequest, known: Candidates) -> tuple[Chosen, ...]:
+        held = [sample.index for sample in self.buffer.samples if sample.origin is Origin.REFERENCE]
+        usable = known.of(np.array(held, np.intp))
+        return select(request.select, usable, request.samples, self.generator)
 
     def _plan(self, request: CalibrationRequest, chosen: tuple[Chosen, ...]) -> Plan:
         return planned(self.runtime, self.network, _indices(chosen), self._budget(request))

@@ -1,4 +1,4 @@
-"""Measuring a chip against the references: layer errors, judgement, sensitivity."""
+"""Measuring a chip against the references: layer errors, judgement, samples to choose from."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.runtimes.base import Float32, LayerTrace, ProbingRuntime, Runtime, Trace, can_probe
+from calib.candidates import Candidates, look_at, together
 from calib.factors import Factors
 from calib.graph.linear import LinearLayer, multiply
 from calib.layer_error import LayerError, layer_errors
 from calib.packed import PackedNetwork
 from calib.references import LayerReference, ReferenceBlock, held_back_indices, in_blocks
-from calib.sensitivity import Sensitivity, joined, predict
 from calib.verify import Judgement
 
 Pairs = Mapping[str, tuple[Float32, Float32]]
@@ -40,15 +40,29 @@ def against_references(trace: Trace, block: ReferenceBlock) -> Pairs:
     }
 
 
-def sensitivities(
-    runtime: Runtime, network: PackedNetwork, factors: Factors, indices: NDArray[np.integer]
-) -> Sensitivity:
-    """Predict, for each sample, what the layers' own errors do to its decision."""
+def candidates(
+    runtime: Runtime,
+    network: PackedNetwork,
+    factors: Factors,
+    indices: NDArray[np.integer],
+    *,
+    with_answers: bool = False,
+) -> Candidates:
+    """What is known of samples that may be chosen: above all, what the chip does to each.
+
+    Args:
+        runtime: the chip.
+        network: what it runs.
+        factors: the active ones.
+        indices: of reference samples, none held back.
+        with_answers: whether the chip's answers are wanted, too; a runtime that is only tapped
+            gives them anyway, another one runs each sample once for them.
+    """
     parts = []
     for block in in_blocks(network.references, indices, with_gradients=True):
-        errors = local_errors(runtime, block, factors)
-        parts.append(predict(runtime.layers, block, errors, network.decision))
-    return joined(parts)
+        errors, answers = _looked_at(runtime, block, factors, with_answers=with_answers)
+        parts.append(look_at(runtime.layers, block, errors, network.decision, answers))
+    return together(parts)
 
 
 def local_errors(runtime: Runtime, block: ReferenceBlock, factors: Factors) -> dict[str, Float32]:
@@ -57,17 +71,26 @@ def local_errors(runtime: Runtime, block: ReferenceBlock, factors: Factors) -> d
     Where single layers can be driven they are given their clean inputs; else the part of a trace's
     error that the nominal weights pass on from the layer's input is taken away.
     """
+    return _looked_at(runtime, block, factors, with_answers=False)[0]
+
+
+def _looked_at(
+    runtime: Runtime, block: ReferenceBlock, factors: Factors, *, with_answers: bool
+) -> tuple[dict[str, Float32], Float32 | None]:
+    """The layers' local errors, and the chip's answers where they are wanted or there anyway."""
     if can_probe(runtime):
-        return {
+        errors = {
             layer.name: _probed_error(runtime, layer, block.layers[layer.name], factors)  # type: ignore[arg-type]  # can_probe says so
             for layer in runtime.layers
         }
+        return errors, runtime.run(block.inputs, factors, {}).answers if with_answers else None
     trace = runtime.run(block.inputs, factors, block.positions)
-    return {
+    errors = {
         layer.name: trace.layers[layer.name].outputs
         - expected_outputs(layer, trace.layers[layer.name], block.layers[layer.name])
         for layer in runtime.layers
     }
+    return errors, trace.answers
 
 
 def expected_outputs(layer: LinearLayer, seen: LayerTrace, clean: LayerReference) -> Float32:

@@ -40,6 +40,11 @@ class Sensitivity:
         """[n]: predicted change of the margin."""
         return _total(self.shares)
 
+    def at(self, places: NDArray[np.integer]) -> Sensitivity:
+        """The predictions at some places of the block."""
+        shares = {name: share[places] for name, share in self.shares.items()}
+        return Sensitivity(self.indices[places], self.margins[places], shares, self.rises[places])
+
 
 def predict(
     layers: Sequence[LinearLayer],

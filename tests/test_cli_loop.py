@@ -85,7 +85,7 @@ def test_calibrate_says_all_that_other_programs_rely_on(store: Path, capsys: Cap
         assert entry[key] == said[key], key
 
 
-@pytest.mark.parametrize("select", ["random", "all"])
+@pytest.mark.parametrize("select", ["random", "all", "coverage", "loss"])
 @pytest.mark.parametrize("method", ["probe", "sequential"])
 def test_every_selection_and_method_runs(
     select: str, method: str, store: Path, capsys: Capture

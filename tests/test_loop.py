@@ -20,6 +20,7 @@ from calib.factor_codes import decode_factors
 from calib.factors import Factors, no_factors
 from calib.graph.model import Graph
 from calib.packed import PackedNetwork
+from calib.selection import RULES
 from device_models.array import Chip, State
 from device_models.presets import preset
 from tests.fakes import ConservativeRuntime, DeviatingRuntime, LoggedRuntime, MemoryStore
@@ -198,12 +199,32 @@ def test_a_second_calibration_of_an_unchanged_chip_is_refused_or_improves(
         assert store.log == []
 
 
-@pytest.mark.parametrize("rule", ["sensitivity", "random", "all"])
+@pytest.mark.parametrize("rule", RULES)
 def test_every_selection_rule_closes_the_loop(rule: str) -> None:
     network = network_of("classifier")
     found, _ = calibrated(loop_of(network, chip_of(network)), replace(REQUEST, select=rule))
     assert found.verdict.accepted
     assert len(found.chosen) == (48 if rule == "all" else 16)
+    assert len({one.index for one in found.chosen}) == len(found.chosen)
+
+
+def test_where_layers_are_only_tapped_no_rule_takes_more_runs_than_sensitivity() -> None:
+    network = network_of("classifier")
+
+    def runs(rule: str) -> int:
+        runtime = DeviatingRuntime(network, 0.2, np.random.default_rng(0))
+        calibrated(loop_of(network, runtime), replace(REQUEST, select=rule))
+        return runtime.runs
+
+    assert {runs(rule) for rule in RULES if rule != "all"} == {runs("sensitivity")}
+
+
+@pytest.mark.parametrize("rule", ["margin", "entropy"])
+def test_without_classes_rules_about_classes_are_refused(rule: str) -> None:
+    network = network_of("signal")
+    loop = loop_of(network, chip_of(network))
+    with pytest.raises(CalibError, match="its outputs are no classes"):
+        calibrated(loop, replace(REQUEST, select=rule))
 
 
 @pytest.mark.parametrize(

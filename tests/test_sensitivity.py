@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agent.measurement import local_errors, sensitivities
+from agent.measurement import candidates, local_errors
 from agent.runtimes.base import can_probe
 from calib.factors import no_factors
 from calib.graph.model import Graph
@@ -46,7 +46,7 @@ def test_the_prediction_is_exact_for_a_linear_network(depth: int, seed: int) -> 
     runtime = DeviatingRuntime(network, 0.2, np.random.default_rng(seed))
     assert not can_probe(runtime)
     indices = fit_indices(network.references)
-    found = sensitivities(runtime, network, no_factors(network.layers), indices)
+    found = candidates(runtime, network, no_factors(network.layers), indices).sensitivity
     change = true_change(network, runtime)
     np.testing.assert_allclose(found.changes, change, rtol=1e-3, atol=1e-4 * np.abs(change).max())
 
@@ -57,7 +57,7 @@ def test_without_classes_the_projection_changes_as_predicted(seed: int) -> None:
     assert not network.decision.classes
     runtime = DeviatingRuntime(network, 0.2, np.random.default_rng(seed))
     indices = fit_indices(network.references)
-    found = sensitivities(runtime, network, no_factors(network.layers), indices)
+    found = candidates(runtime, network, no_factors(network.layers), indices).sensitivity
     change = true_change(network, runtime)
     np.testing.assert_allclose(found.changes, change, rtol=1e-3, atol=1e-4 * np.abs(change).max())
     np.testing.assert_allclose(found.rises, found.changes**2, rtol=1e-5)
@@ -68,7 +68,7 @@ def test_coarse_weights_leave_a_part_of_the_change_unpredicted(scheme: str, shar
     network = with_classes(chain(5), scheme=scheme)
     runtime = DeviatingRuntime(network, 0.2, np.random.default_rng(0))
     indices = fit_indices(network.references)
-    found = sensitivities(runtime, network, no_factors(network.layers), indices)
+    found = candidates(runtime, network, no_factors(network.layers), indices).sensitivity
     change = true_change(network, runtime)
     assert np.linalg.norm(found.changes - change) < share * np.linalg.norm(change)
 
@@ -95,7 +95,7 @@ def test_small_errors_change_a_real_network_as_predicted(graph: Graph) -> None:
     network = packed(graph, references_as="recomputed", scheme="int8")
     runtime = DeviatingRuntime(network, 0.003, np.random.default_rng(1))
     indices = fit_indices(network.references)
-    found = sensitivities(runtime, network, no_factors(network.layers), indices)
+    found = candidates(runtime, network, no_factors(network.layers), indices).sensitivity
     change = true_change(network, runtime)
     sampled = any(layer.positions > network.positions_per_sample for layer in network.layers)
     assert np.corrcoef(found.changes, change)[0, 1] > (0.6 if sampled else 0.95)

@@ -1,60 +1,12 @@
-"""The choice of samples, and the verdict on new factors."""
+"""The verdict on new factors."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from calib.errors import CalibError
 from calib.layer_error import LayerError
-from calib.selection import Chosen, select
 from calib.verify import Judgement, Verdict, judge
-
-RISES = np.array([0.1, 3.0, -0.5, 2.0, 2.0])
-INDICES = np.array([10, 11, 12, 13, 14])
-
-
-def chosen(rule: str, count: int, seed: int = 0) -> tuple[Chosen, ...]:
-    return select(rule, INDICES, RISES, count, np.random.default_rng(seed))
-
-
-def test_sensitivity_takes_the_highest_first_and_says_the_rank() -> None:
-    found = chosen("sensitivity", 3)
-    assert [one.index for one in found] == [11, 13, 14]
-    assert [one.sensitivity for one in found] == [3, 2, 2]
-    assert [one.reason for one in found] == [f"sensitivity rank {k} of 5" for k in (1, 2, 3)]
-
-
-def test_a_sensitivity_that_is_no_number_comes_last() -> None:
-    rises = np.array([np.nan, 1.0, 2.0])
-    found = select("sensitivity", np.arange(3), rises, 2, np.random.default_rng(0))
-    assert [one.index for one in found] == [2, 1]
-
-
-def test_random_draws_without_repeats_and_the_seed_decides() -> None:
-    found = [one.index for one in chosen("random", 4, seed=1)]
-    assert len(set(found)) == 4
-    assert set(found) <= set(INDICES)
-    assert found == [one.index for one in chosen("random", 4, seed=1)]
-    assert len({tuple(one.index for one in chosen("random", 4, seed=s)) for s in range(9)}) > 1
-
-
-def test_all_takes_all_whatever_the_number() -> None:
-    assert [one.index for one in chosen("all", 1)] == list(INDICES)
-
-
-@pytest.mark.parametrize("rule", ["sensitivity", "random"])
-def test_fewer_than_asked_are_all_used(rule: str) -> None:
-    assert sorted(one.index for one in chosen(rule, 99)) == list(INDICES)
-
-
-def test_what_cannot_be_chosen_is_refused() -> None:
-    with pytest.raises(CalibError, match="no selection 'best'; choose one of sensitivity, random"):
-        chosen("best", 2)
-    with pytest.raises(CalibError, match="0 samples are to be chosen from 5"):
-        chosen("random", 0)
-    with pytest.raises(CalibError, match="2 samples are to be chosen from 0"):
-        select("all", INDICES[:0], RISES[:0], 2, np.random.default_rng(0))
 
 
 def judgement(loss: float, *errors: float) -> Judgement:

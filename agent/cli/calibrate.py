@@ -42,7 +42,8 @@ SHOWN = 5
     type=click.Choice([*RULES]),
     default="sensitivity",
     show_default=True,
-    help="Which: those that the chip is predicted to hurt most, any, or all.",
+    help="Which: those that the chip is predicted to hurt most, any, or all; or by another rule, "
+    "of which the design says what they are worth.",
 )
 @click.option(
     "--method",
