@@ -24,7 +24,8 @@ def judge_chip(runtime: Runtime, network: PackedNetwork, factors: Factors) -> Ju
     losses: list[NDArray[np.floating]] = []
 
     def compared() -> Iterator[Pairs]:
-        for block in in_blocks(network.references, held_back_indices(network.references)):
+        indices = held_back_indices(network.references)
+        for block in in_blocks(network.references, indices, with_rows=False):
             trace = runtime.run(block.inputs, factors, block.positions)
             losses.append(network.decision.losses(block.answers, trace.answers))
             yield against_references(trace, block)

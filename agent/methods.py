@@ -111,7 +111,7 @@ def fit_sequentially(
     factors = no_factors(network.layers)
     for layer in network.layers:
         fit_of = LayerFit.of(network, layer, exact=False)
-        for block in in_blocks(network.references, chosen):
+        for block in in_blocks(network.references, chosen, with_rows=False):
             taps = {layer.name: block.positions[layer.name]}
             seen = runtime.run(block.inputs, factors, taps).layers[layer.name]
             wanted = block.layers[layer.name].outputs
@@ -127,7 +127,7 @@ def moment_pass(
     runtime: Runtime, network: PackedNetwork, chosen: Indices, factors: Factors
 ) -> Factors:
     """Match each channel's mean and spread, layer after layer of the corrected chip."""
-    blocks = list(in_blocks(network.references, chosen))
+    blocks = list(in_blocks(network.references, chosen, with_rows=False))
     samples = np.concatenate([block.inputs for block in blocks])
     matched = dict(factors.surrogates)
 

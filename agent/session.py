@@ -32,6 +32,7 @@ from calib.errors import CalibError
 from calib.factor_codes import decode_factors
 from calib.factors import Factors, no_factors
 from calib.packed import PackedNetwork
+from calib.remembered_references import remembering
 from calib.schemes.weights import FLOAT, SCHEMES
 from calib.verify import Judgement
 from device_models.array import Chip, State
@@ -155,7 +156,7 @@ def open_session(
         DeviceModelError: the chip's description is no longer known, or the conditions cannot be.
     """
     state, bundle = _installed(store)
-    package = read_package(bundle)
+    package = _remembering(read_package(bundle))
     history = store.read_history().entries
     remembered = _conditions(state.remembered)
     given = {"age_s": age_s, "temperature_c": temperature_c}
@@ -214,6 +215,13 @@ def _installed(store: Store) -> tuple[InstalledState, Bundle]:
     while state.bundle_id != bundle.id:
         state, bundle = store.state(), store.bundle()
     return state, bundle
+
+
+def _remembering(package: Package) -> Package:
+    """The package whose references keep what was computed once."""
+    network = package.network
+    kept = replace(network, references=remembering(network.references))
+    return replace(package, network=kept)
 
 
 def _conditions(remembered: Mapping[str, Any]) -> State:

@@ -35,9 +35,11 @@ class WatchedReferences:
         """See `References.held_back`."""
         return self._references.held_back
 
-    def block(self, indices: Indices, *, with_gradients: bool = False) -> ReferenceBlock:
+    def block(
+        self, indices: Indices, *, with_gradients: bool = False, with_rows: bool = True
+    ) -> ReferenceBlock:
         """See `References.block`."""
-        found = self._references.block(indices, with_gradients=with_gradients)
+        found = self._references.block(indices, with_gradients=with_gradients, with_rows=with_rows)
         self._done += 1
         self._report(min(self._done, self._total), self._total)
         return found

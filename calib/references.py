@@ -31,7 +31,7 @@ class LayerReference:
     """One layer's clean rows, outputs and margin gradients at sampled positions."""
 
     rows: Float32
-    """[n, p, groups, d]"""
+    """[n, p, groups, d]; [0, p, groups, d] where they were not asked for or are not there."""
 
     outputs: Float32
     """[n, p, m]"""
@@ -68,8 +68,10 @@ class References(Protocol):
         """How many samples only judge."""
         ...
 
-    def block(self, indices: Indices, *, with_gradients: bool = False) -> ReferenceBlock:
-        """The references of a few samples."""
+    def block(
+        self, indices: Indices, *, with_gradients: bool = False, with_rows: bool = True
+    ) -> ReferenceBlock:
+        """The references of a few samples; without what is not asked for, it may cost less."""
         ...
 
 
@@ -84,12 +86,16 @@ def fit_indices(references: References) -> Indices:
 
 
 def in_blocks(
-    references: References, indices: Indices, *, with_gradients: bool = False
+    references: References,
+    indices: Indices,
+    *,
+    with_gradients: bool = False,
+    with_rows: bool = True,
 ) -> Iterator[ReferenceBlock]:
     """The references of many samples, a few at a time."""
     for start in range(0, len(indices), BLOCK_SAMPLES):
         some = indices[start : start + BLOCK_SAMPLES]
-        yield references.block(some, with_gradients=with_gradients)
+        yield references.block(some, with_gradients=with_gradients, with_rows=with_rows)
 
 
 def position_bytes(layer: LinearLayer) -> int:
@@ -128,10 +134,13 @@ class RecomputedReferences:
         """All samples, held-back ones included."""
         return len(self.samples.codes)
 
-    def block(self, indices: Indices, *, with_gradients: bool = False) -> ReferenceBlock:
+    def block(
+        self, indices: Indices, *, with_gradients: bool = False, with_rows: bool = True
+    ) -> ReferenceBlock:
         """The references of a few samples: one run of the float network, and one back."""
         inputs = self.samples.decoded(indices)
-        names = [name for layer in self.layers for name in (layer.input, layer.output)]
+        names = [layer.output for layer in self.layers]
+        names += [layer.input for layer in self.layers if with_rows]
         values = run(self.graph, inputs, keep=None if with_gradients else names)
         answers = values[self.graph.output]
         pulled: Mapping[str, Float32] = {}
@@ -140,9 +149,15 @@ class RecomputedReferences:
             pulled = gradients(self.graph, values, self.decision.seeds(answers), outputs)
         positions = {name: at[indices] for name, at in self.positions.items()}
         layers = {
-            layer.name: _look(layer, values, pulled, positions[layer.name]) for layer in self.layers
+            layer.name: _look(layer, values, pulled, positions[layer.name], with_rows=with_rows)
+            for layer in self.layers
         }
         return ReferenceBlock(indices, inputs, answers, positions, layers)
+
+
+def no_rows(layer: LinearLayer, positions: int) -> Float32:
+    """What stands in the place of rows that were not asked for."""
+    return np.zeros((0, positions, layer.groups, layer.inputs), np.float32)
 
 
 def _look(
@@ -150,10 +165,15 @@ def _look(
     values: Mapping[str, Float32],
     pulled: Mapping[str, Float32],
     positions: Indices,
+    *,
+    with_rows: bool,
 ) -> LayerReference:
     gradient = pulled.get(layer.output)
+    rows = no_rows(layer, positions.shape[1])
+    if with_rows:
+        rows = layer.rows_at(values[layer.input], positions)
     return LayerReference(
-        rows=layer.rows_at(values[layer.input], positions),
+        rows=rows,
         outputs=layer.output_at(values[layer.output], positions),
         gradients=None if gradient is None else layer.output_at(gradient, positions),
     )

@@ -66,7 +66,9 @@ class StoredReferences:
         """All samples, held-back ones included."""
         return len(self.samples.codes)
 
-    def block(self, indices: Indices, *, with_gradients: bool = False) -> ReferenceBlock:
+    def block(
+        self, indices: Indices, *, with_gradients: bool = False, with_rows: bool = True
+    ) -> ReferenceBlock:
         """The references of a few samples; rows of held-back ones are not there.
 
         Raises:
@@ -76,7 +78,9 @@ class StoredReferences:
         if with_gradients and fit.min(initial=0) < 0:
             raise CalibError("held-back samples have no stored gradients: they only judge")
         layers = {
-            name: self._layer(stored, indices, fit, with_gradients=with_gradients)
+            name: self._layer(
+                stored, indices, fit, with_gradients=with_gradients, with_rows=with_rows
+            )
             for name, stored in self.layers.items()
         }
         positions = {name: at[indices] for name, at in self.positions.items()}
@@ -84,15 +88,22 @@ class StoredReferences:
         return ReferenceBlock(indices, inputs, self.answers[indices], positions, layers)
 
     def _layer(
-        self, stored: StoredLayer, indices: Indices, fit: Indices, *, with_gradients: bool
+        self,
+        stored: StoredLayer,
+        indices: Indices,
+        fit: Indices,
+        *,
+        with_gradients: bool,
+        with_rows: bool,
     ) -> LayerReference:
         known = fit[fit >= 0]
         gradients = None
         if with_gradients:
             scales = stored.gradient_scales[known][:, None, None]
             gradients = stored.gradients[known].astype(np.float32) * scales
+        wanted = known if with_rows else known[:0]
         return LayerReference(
-            rows=stored.rows[known].astype(np.float32) * np.float32(stored.row_scale),
+            rows=stored.rows[wanted].astype(np.float32) * np.float32(stored.row_scale),
             outputs=stored.outputs[indices].astype(np.float32) * np.float32(stored.output_scale),
             gradients=gradients,
         )
