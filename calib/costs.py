@@ -28,7 +28,10 @@ class Cost:
 
 
 def budget_bytes(layer: LinearLayer, rank: float) -> float:
-    """What one layer adds to the budget of A and B that all layers share."""
+    """What one layer adds to the budget of A and B that all layers share; with groups, nothing.
+
+    A depthwise layer's only component is as large as the layer itself, so that a rank says little.
+    """
     if layer.groups > 1:
         return 0.0
     return rank * (layer.inputs + layer.outputs) * BUDGET_BITS / 8
@@ -60,7 +63,7 @@ def spending(
 
 
 def component_cost(layer: LinearLayer, bits: int) -> Cost:
-    """What one component of a layer adds: a row of A and a column of B."""
+    """What one component of a layer adds: rows of A, one in each group, and a column of B."""
     one, none = (surrogate_multiply_accumulates(layer, rank) for rank in (1, 0))
     return Cost(component_bytes(layer, bits), one - none)
 
@@ -105,9 +108,10 @@ def _bare(layers: Sequence[LinearLayer]) -> Cost:
 
 
 def uniform_rank(left: Cost, layers: Sequence[LinearLayer]) -> float:
-    """The rank that what is left for A and B buys in every layer, with 16 bits a number."""
+    """The rank that what is left for A and B buys in every dense layer, with 16 bits a number."""
     size = sum(budget_bytes(layer, 1) for layer in layers)
-    macs = sum(component_cost(layer, BUDGET_BITS).macs for layer in layers)
+    dense = [layer for layer in layers if layer.groups == 1]
+    macs = sum(component_cost(layer, BUDGET_BITS).macs for layer in dense)
     return min(left.bytes / size, left.macs / macs) if size else 0.0
 
 
@@ -131,8 +135,8 @@ def budgeted_ranks(network: PackedNetwork) -> dict[str, int]:
 
 
 def surrogate_multiply_accumulates(layer: LinearLayer, rank: int) -> int:
-    """Of one sample: A and B at every position, and the gain; grouped layers have no A and B."""
-    low_rank = rank * (layer.inputs + layer.outputs) if layer.groups == 1 else 0
+    """Of one sample: A and B of each group at every position, and the gain."""
+    low_rank = rank * (layer.groups * layer.inputs + layer.outputs)
     return layer.positions * (low_rank + layer.outputs)
 
 

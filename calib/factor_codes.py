@@ -52,8 +52,10 @@ def bits_of_b(bits: int) -> int:
 
 
 def component_bytes(layer: LinearLayer, bits: int) -> int:
-    """What one component of a layer's surrogate takes: a row of A, a column of B, two scales."""
-    return _matrix_bytes(1, layer.inputs, bits) + _matrix_bytes(1, layer.outputs, bits_of_b(bits))
+    """What one component of a layer takes: a row of A a group, a column of B, their scales."""
+    return _matrix_bytes(layer.groups, layer.inputs, bits) + _matrix_bytes(
+        1, layer.outputs, bits_of_b(bits)
+    )
 
 
 def encoded_bytes(layers: Sequence[LinearLayer], ranks: Mapping[str, int], bits: int) -> int:
@@ -61,7 +63,8 @@ def encoded_bytes(layers: Sequence[LinearLayer], ranks: Mapping[str, int], bits:
     size = _HEAD.size
     for layer in layers:
         rank = ranks[layer.name]
-        size += _LAYER.size + 8 * layer.outputs + _matrix_bytes(rank, layer.inputs, bits)
+        size += _LAYER.size + 8 * layer.outputs
+        size += _matrix_bytes(layer.groups * rank, layer.inputs, bits)
         size += _matrix_bytes(rank, layer.outputs, bits_of_b(bits))
     return size
 
@@ -173,7 +176,7 @@ def _decode_layer(reader: _Reader, layer: LinearLayer, bits: int) -> Surrogate:
             f"network has {layer.inputs} and {layer.outputs}; calibrate again"
         )
     gain, offset = reader.floats(outputs), reader.floats(outputs)
-    a = reader.matrix(rank, inputs, bits)
+    a = reader.matrix(layer.groups * rank, inputs, bits)
     b = reader.matrix(rank, outputs, bits_of_b(bits)).T
     if not all(np.isfinite(part).all() for part in (gain, offset, a, b)):
         raise CalibError(

@@ -1,6 +1,9 @@
 """The surrogate of a layer and of a network: the only numbers that ever change on the device.
 
 y = g ⊙ main(x) + B (A x) + c
+
+A grouped layer has an A and a B in each group, all of the same rank. A depthwise layer's are of
+rank 1: a correction of each channel's kernel.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from calib.graph.linear import LinearLayer
+from calib.graph.linear import LinearLayer, multiply
 
 Float32 = NDArray[np.float32]
 
@@ -27,15 +30,20 @@ class Surrogate:
     """[outputs]"""
 
     a: Float32
-    """[rank, inputs]"""
+    """[groups · rank, inputs]: the rows of the first group, then those of the second, …"""
 
     b: Float32
-    """[outputs, rank]"""
+    """[outputs, rank]: an output takes what A made in its own group."""
 
     @property
     def rank(self) -> int:
-        """Rows of A."""
-        return int(self.a.shape[0])
+        """Columns of B."""
+        return int(self.b.shape[1])
+
+    @property
+    def groups(self) -> int:
+        """How many A and B stand side by side; 1 where there are none."""
+        return len(self.a) // self.rank if self.rank else 1
 
     @property
     def parameters(self) -> int:
@@ -47,9 +55,23 @@ class Surrogate:
         corrected = main * self.gain
         corrected += self.offset
         if self.rank:
-            flat = rows.reshape(-1, self.a.shape[1])
-            corrected += ((flat @ self.a.T) @ self.b.T).reshape(corrected.shape)
+            flat = rows.reshape(-1, self.groups, self.a.shape[1])
+            corrected += self._low_rank(flat).reshape(corrected.shape)
         return corrected
+
+    def _low_rank(self, rows: Float32) -> Float32:
+        """B (A x) for rows [n, groups, inputs]: [n, outputs]."""
+        if self.groups == 1:
+            return np.asarray((rows[:, 0] @ self.a.T) @ self.b.T)
+        a, b = self.by_group
+        low = multiply(rows, a.swapaxes(1, 2)).reshape(len(rows), self.groups, self.rank)
+        return multiply(low, b.swapaxes(1, 2))
+
+    @property
+    def by_group(self) -> tuple[Float32, Float32]:
+        """A [groups, rank, inputs] and B [groups, outputs/groups, rank]."""
+        a = self.a.reshape(self.groups, self.rank, self.a.shape[1])
+        return a, self.b.reshape(self.groups, len(self.b) // self.groups, self.rank)
 
     def then_scaled(self, scale: Float32, shift: Float32) -> Surrogate:
         """The surrogate followed by y ← scale · y + shift, at no cost."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from calib.factors import Factors, Surrogate
+from calib.grouped_fit import SolvedGroups
 from calib.layer_fit import Plan, SolvedLayer
 from calib.reduced_rank import unexplained
 from calib.sums import Float64
@@ -92,34 +93,46 @@ def forecast(plan: Plan, running: Factors) -> Forecast:
     )
 
 
-def _of_layer(one: SolvedLayer, rank: int, running: Surrogate) -> LayerForecast:
+def _of_layer(one: SolvedLayer | SolvedGroups, rank: int, running: Surrogate) -> LayerForecast:
     s, full, gain = one.statistics, one.metric.full, one.solution.gain
     power = max(_second_moment(one, s.explained_yy + s.rest_yy, s.mean_y), _TINY)
     now = _open_power(one, running)
     beyond = float(one.solution.values.sum() - one.worth[:rank].sum())
-    rest = float(np.einsum("ij,ji->", full, unexplained(s, gain)))
-    noise = float(np.einsum("ij,ji->", full, noise_covariance(s, gain)))
+    rest = _weighed(full, unexplained(s, gain))
+    noise = _weighed(full, noise_covariance(s, gain))
     moments = 2 * 2 * noise / s.rows  # a gain and an offset of each output are fitted to noise too
-    read = float(np.diag(full) @ (gain**2 * one.fit.noise.variance()))
+    variance = one.fit.noise.variance().reshape(gain.shape)
+    read = float((np.diagonal(full, axis1=-2, axis2=-1) * gain**2 * variance).sum())
     reached = max(beyond + rest + moments, read)
     powers = (now, min(reached, now), float(one.worth[rank:].sum()), min(read, now))
     return LayerForecast(*(float(np.sqrt(max(part, 0.0) / power)) for part in powers))
 
 
-def _open_power(one: SolvedLayer, running: Surrogate) -> float:
+def _open_power(one: SolvedLayer | SolvedGroups, running: Surrogate) -> float:
     """What the layer's error is with a surrogate."""
     s = one.statistics
-    gain = running.gain.astype(np.float64)
-    low_rank = (running.b.astype(np.float64) @ running.a)[:, : len(s.mean_x)]
-    left = s.map_y - s.map_z * gain - low_rank.T
-    mean = s.mean_y - gain * s.mean_z - low_rank @ s.mean_x - running.offset
-    explained = left.T @ s.covariance_x @ left
-    return _second_moment(one, explained + unexplained(s, gain), mean)
+    gain, offset = (
+        part.astype(np.float64).reshape(s.mean_y.shape) for part in (running.gain, running.offset)
+    )
+    left = s.map_y - s.map_z * gain[..., None, :]
+    mean = s.mean_y - gain * s.mean_z - offset
+    if running.rank:
+        a, b = (part.astype(np.float64) for part in running.by_group)
+        low_rank = (b @ a).swapaxes(-1, -2).reshape(left.shape)
+        left = left - low_rank
+        mean = mean - np.einsum("...dm,...d->...m", low_rank, s.mean_x)
+    open_part = left.swapaxes(-1, -2) @ s.covariance_x @ left
+    return _second_moment(one, open_part + unexplained(s, gain), mean)
 
 
-def _second_moment(one: SolvedLayer, covariance: Float64, mean: Float64) -> float:
+def _second_moment(one: SolvedLayer | SolvedGroups, covariance: Float64, mean: Float64) -> float:
     full = one.metric.full
-    return float(np.einsum("ij,ji->", full, covariance) + mean @ full @ mean)
+    return _weighed(full, covariance) + _weighed(full, mean[..., :, None] * mean[..., None, :])
+
+
+def _weighed(full: Float64, covariance: Float64) -> float:
+    """The trace of metric times covariance, over all groups where there are groups."""
+    return float((full * covariance.swapaxes(-1, -2)).sum())
 
 
 def _mean(values: list[float]) -> float:

@@ -16,6 +16,8 @@ from calib.budget import Budget
 from calib.costs import component_cost, left_for_branches, uniform_rank
 from calib.factors import Factors, Surrogate
 from calib.graph.linear import LinearLayer
+from calib.grouped_fit import SolvedGroups, solved_groups
+from calib.grouped_sums import GroupedCovariance, GroupedStatistics, GroupedSums
 from calib.packed import PackedNetwork
 from calib.read_noise import ReadNoise
 from calib.reduced_rank import Metric, Solution, metric_from, solve_layer, surrogate_of, with_offset
@@ -35,8 +37,8 @@ class LayerFit:
     """What is gathered of one layer before it is solved."""
 
     layer: LinearLayer
-    sums: LayerSums
-    inputs: CovarianceSums | None
+    sums: LayerSums | GroupedSums
+    inputs: CovarianceSums | GroupedCovariance | None
     """Of clean rows, also of samples that were not run on the chip."""
 
     noise: ReadNoise
@@ -50,24 +52,34 @@ class LayerFit:
             layer: one of its layers.
             exact: whether the rows will be clean, so that float weights, where the bundle keeps
                 them, map them to the references exactly.
-
-        Grouped layers get no low-rank part, so their inputs are not looked at.
         """
         noise = ReadNoise(layer.outputs)
-        if layer.groups > 1:
-            nothing = np.zeros((0, layer.outputs))
-            return cls(layer, LayerSums(nothing, nothing), None, noise)
-        nominal = layer.weight[0].astype(np.float64)
-        known = nominal
+        nominal = known = layer.weight.astype(np.float64)
         if exact and network.float_weights is not None:
-            known = network.float_weights[layer.name][0].astype(np.float64)
+            known = network.float_weights[layer.name].astype(np.float64)
+        if layer.groups > 1:
+            covariance = GroupedCovariance(layer.groups, layer.inputs) if exact else None
+            return cls(layer, GroupedSums(known, nominal), covariance, noise)
         inputs = CovarianceSums(layer.inputs) if exact else None
-        return cls(layer, LayerSums(known, nominal), inputs, noise)
+        return cls(layer, LayerSums(known[0], nominal[0]), inputs, noise)
 
     def vary(self, rows: Rows) -> None:
-        """Add clean rows [n, d] that say how the layer's inputs vary."""
+        """Add clean rows [n, groups · d] that say how the layer's inputs vary."""
         if self.inputs is not None:
             self.inputs.add(rows)
+
+    def statistics(self) -> LayerStatistics | GroupedStatistics:
+        """The statistics of all that was added.
+
+        Raises:
+            SolveError: no rows were added.
+        """
+        if isinstance(self.sums, GroupedSums):
+            apart = self.inputs if isinstance(self.inputs, GroupedCovariance) else None
+            return self.sums.statistics(apart)
+        return self.sums.statistics(
+            self.inputs if isinstance(self.inputs, CovarianceSums) else None
+        )
 
 
 Fits = Mapping[str, LayerFit]
@@ -100,11 +112,14 @@ class SolvedLayer:
         return replace(self, solution=solve_layer(self.statistics, self.metric, 0))
 
 
+Solved = Mapping[str, SolvedLayer | SolvedGroups]
+
+
 @dataclass(frozen=True)
 class Plan:
     """What the budget buys: the components of all layers, and how many each layer gets."""
 
-    solved: Mapping[str, SolvedLayer]
+    solved: Solved
     ranks: Mapping[str, int]
     bits: int
     """Of the factors."""
@@ -134,6 +149,16 @@ def plan_together(network: PackedNetwork, fits: Fits, budget: Budget) -> Plan:
     left = left_for_branches(budget, network.layers)
     expected = uniform_rank(left, network.layers)
     solved = {name: solved_layer(network, fit, expected) for name, fit in fits.items()}
+    return plan_solved(network, solved, budget)
+
+
+def plan_solved(network: PackedNetwork, solved: Solved, budget: Budget) -> Plan:
+    """Share a budget among layers that are solved already; see `plan_together`.
+
+    Raises:
+        CalibError: the budget does not even hold gains and offsets.
+    """
+    left = left_for_branches(budget, network.layers)
     weights = layer_weights({name: one.metric.weight for name, one in solved.items()})
     offers = {
         name: LayerOffer(
@@ -143,7 +168,7 @@ def plan_together(network: PackedNetwork, fits: Fits, budget: Budget) -> Plan:
     }
     ranks = allocate(offers, left)
     final = {name: one.with_rank(ranks[name]) for name, one in solved.items()}
-    return Plan(final, ranks, network.factor_bits, expected)
+    return Plan(final, ranks, network.factor_bits, uniform_rank(left, network.layers))
 
 
 def layer_weights(weights: Mapping[str, float]) -> dict[str, float]:
@@ -159,14 +184,16 @@ def solve_together(network: PackedNetwork, fits: Fits, budget: Budget) -> Factor
     return plan_together(network, fits, budget).factors()
 
 
-def solved_layer(network: PackedNetwork, fit: LayerFit, rank: float) -> SolvedLayer:
+def solved_layer(network: PackedNetwork, fit: LayerFit, rank: float) -> SolvedLayer | SolvedGroups:
     """Solve one layer, its gain as it is best beside a low-rank part of the given rank.
 
     Raises:
         SolveError: rows that are too few or not finite.
     """
-    statistics = fit.sums.statistics(fit.inputs)
     metric = metric_from(network.metrics[fit.layer.name], METRIC_FLOOR)
+    statistics = fit.statistics()
+    if isinstance(statistics, GroupedStatistics):
+        return solved_groups(fit, statistics, metric, rank)
     solution = solve_layer(statistics, metric, int(min(rank, fit.layer.outputs)))
     return SolvedLayer(
         fit, statistics, metric, solution, component_worth(statistics, metric, solution)

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calib.factors import Surrogate
+from calib.grouped_sums import GroupedStatistics
 from calib.sums import Float64, LayerStatistics
 
 ROUNDS = 4
@@ -113,19 +114,23 @@ def _alternate(s: LayerStatistics, metric: Metric, rank: int, gain: Float64) -> 
 
 
 def _with_gain(yy: Float64, yz: Float64, zz: Float64, gain: Float64) -> Float64:
-    """The covariance of y − g ⊙ z."""
-    cross = yz * gain
-    return yy - cross - cross.T + zz * np.outer(gain, gain)
+    """The covariance of y − g ⊙ z; of many layers at once, if all have the same axes in front."""
+    cross = yz * gain[..., None, :]
+    return yy - cross - cross.swapaxes(-1, -2) + zz * (gain[..., :, None] * gain[..., None, :])
 
 
-def unexplained(s: LayerStatistics, gain: Float64) -> Float64:
+def unexplained(s: LayerStatistics | GroupedStatistics, gain: Float64) -> Float64:
     """The covariance [m, m] of what no linear map of x explains in y − g ⊙ z."""
     return _with_gain(s.rest_yy, s.rest_yz, s.rest_zz, gain)
 
 
+def explained(s: LayerStatistics | GroupedStatistics, gain: Float64) -> Float64:
+    """The covariance [m, m] of what linear maps of x explain in y − g ⊙ z."""
+    return _with_gain(s.explained_yy, s.explained_yz, s.explained_zz, gain)
+
+
 def _low_rank(s: LayerStatistics, metric: Metric, rank: int, gain: Float64) -> _Point:
-    residual = _with_gain(s.explained_yy, s.explained_yz, s.explained_zz, gain)
-    rest = unexplained(s, gain)
+    residual, rest = explained(s, gain), unexplained(s, gain)
     values, vectors = np.linalg.eigh(metric.half @ residual @ metric.half)
     values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
     beyond_x = float(np.einsum("ij,ji->", metric.full, rest))

@@ -21,28 +21,33 @@ _FULL_PRECISION_BITS = 16
 
 
 def rounded_rows(a: Float64, covariance: Float64, bits: int) -> Float64:
-    """Rows of A [rank, d] on their grids of `bits`, errors passed on by the inputs' covariance."""
+    """Rows of A [rank, d] on their grids of `bits`, errors passed on by the inputs' covariance.
+
+    Also of many A at once, [groups, rank, d], each with a covariance of its own.
+    """
     if bits >= _FULL_PRECISION_BITS or not a.size:
         return a
-    steps = steps_of(a, bits).astype(np.float64)
+    d = a.shape[-1]
+    steps = steps_of(a.reshape(-1, d), bits).astype(np.float64).reshape(a.shape[:-1])
     limit = 2 ** (bits - 1) - 1
-    passing = _passing(covariance) if a.shape[1] <= LARGEST_INPUTS else None
+    passing = _passing(covariance) if d <= LARGEST_INPUTS else None
     open_rows, rounded = a.copy(), np.zeros_like(a)
-    for j in range(a.shape[1]):
-        codes = np.clip(np.rint(open_rows[:, j] / steps), -limit, limit)
-        rounded[:, j] = codes * steps
+    for j in range(d):
+        codes = np.clip(np.rint(open_rows[..., j] / steps), -limit, limit)
+        rounded[..., j] = codes * steps
         if passing is not None:
-            error = (open_rows[:, j] - rounded[:, j]) / passing[j, j]
-            open_rows[:, j + 1 :] -= np.outer(error, passing[j, j + 1 :])
+            error = (open_rows[..., j] - rounded[..., j]) / passing[..., j, j, None]
+            open_rows[..., j + 1 :] -= error[..., None] * passing[..., None, j, j + 1 :]
     return rounded
 
 
 def _passing(covariance: Float64) -> Float64:
     """The upper Cholesky factor of the inverse covariance: how an error is passed on."""
-    d = len(covariance)
-    variance = float(np.trace(covariance)) / d
-    damped = covariance + (_DAMPING * variance or 1.0) * np.eye(d)
-    return np.asarray(np.linalg.cholesky(np.linalg.inv(damped)).T)
+    d = covariance.shape[-1]
+    variance = np.trace(covariance, axis1=-2, axis2=-1) / d
+    damping = np.where(variance > 0, _DAMPING * variance, 1.0)
+    damped = covariance + damping[..., None, None] * np.eye(d)
+    return np.asarray(np.linalg.cholesky(np.linalg.inv(damped)).swapaxes(-1, -2))
 
 
 def refitted_b(statistics: LayerStatistics, gain: Float64, a: Float64) -> Float64:
@@ -50,7 +55,17 @@ def refitted_b(statistics: LayerStatistics, gain: Float64, a: Float64) -> Float6
     if not len(a):
         return np.zeros((len(gain), 0))
     wanted = statistics.map_y - statistics.map_z * gain
-    seen = a @ statistics.covariance_x
-    gram = seen @ a.T
-    ridge = 1e-6 * np.diag(gram) + np.finfo(np.float64).tiny  # of each row, whatever its size
-    return np.asarray(np.linalg.solve(gram + np.diag(ridge), seen @ wanted).T)
+    return least_squares_b(statistics.covariance_x, wanted, a)
+
+
+def least_squares_b(covariance: Float64, wanted: Float64, a: Float64) -> Float64:
+    """The B [m, rank] that fits best to A [rank, d], inputs of this covariance and maps [d, m].
+
+    Also for many layers at once, each array with the same axes in front.
+    """
+    seen = a @ covariance
+    gram = seen @ a.swapaxes(-1, -2)
+    diagonal = np.diagonal(gram, axis1=-2, axis2=-1)
+    ridge = 1e-6 * diagonal + np.finfo(np.float64).tiny  # of each row, whatever its size
+    regular = gram + ridge[..., None] * np.eye(a.shape[-2])
+    return np.asarray(np.linalg.solve(regular, seen @ wanted).swapaxes(-1, -2))

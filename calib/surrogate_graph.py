@@ -5,9 +5,9 @@ Beside each linear layer stand
     layer's input → clip → main → × gain → + → + offset → the layer's output
               └───→ A → B ─────────────────↗
 
-For a convolution A is a convolution of the layer's own geometry with `rank` outputs and B one of a
-single tap; for a matrix product both are matrix products. Rank 0 (all grouped layers) has no A and
-B. Gain, offset, A and B are constants, named after the layer. The clip is to the range of the
+For a convolution A is a convolution of the layer's own geometry and groups, with `rank` outputs for
+each group, and B one of a single tap; for a matrix product both are matrix products. Rank 0 has no
+A and B. Gain, offset, A and B are constants, named after the layer. The clip is to the range of the
 codes in which the main path gets its input: it changes nothing on a chip, and keeps gradients from
 passing where the chip does not look.
 """
@@ -100,7 +100,7 @@ def _channel_shape(layer: LinearLayer) -> tuple[int, ...]:
 
 
 def _a_tensor(layer: LinearLayer, a: Array) -> Array:
-    """A [rank, d] as its node reads it: [rank, channels, *kernel], or [d, rank]."""
+    """A [rows, d] as its node reads it: [rows, channels of a group, *kernel], or [d, rows]."""
     if layer.window is None:
         return np.ascontiguousarray(a.T)
     taps_first = a.reshape(len(a), *layer.window.kernel, -1)
@@ -144,9 +144,9 @@ def _corrected(node: Node, layer: LinearLayer, rank: int) -> Iterator[Node]:
         yield Node(low, "MatMul", (layer.input, a), (low,))
         yield Node(wide, "MatMul", (low, b), (wide,))
     elif rank:
-        same = {key: value for key, value in node.attributes.items() if key != "group"}
-        yield Node(low, "Conv", (layer.input, a), (low,), MappingProxyType(same))
-        yield Node(wide, "Conv", (low, b), (wide,))
+        groups = MappingProxyType({"group": layer.groups})
+        yield Node(low, "Conv", (layer.input, a), (low,), node.attributes)
+        yield Node(wide, "Conv", (low, b), (wide,), groups)
     if rank:
         yield Node(both, "Add", (scaled, wide), (both,))
     yield Node(f"{name}@shifted", "Add", (both if rank else scaled, offset), (layer.output,))

@@ -102,17 +102,17 @@ def zero_start(
 
     Args:
         layers: of the network.
-        ranks: by layer; grouped layers get none.
+        ranks: by layer; of each of its groups.
         generator: draws A.
     """
     found = {}
     for layer in layers:
-        rank = ranks[layer.name] if layer.groups == 1 else 0
-        a = generator.standard_normal((rank, layer.inputs)) / math.sqrt(layer.inputs)
+        rank = ranks[layer.name]
+        a = generator.standard_normal((layer.groups * rank, layer.inputs))
         found[layer.name] = Surrogate(
             gain=np.ones(layer.outputs, np.float32),
             offset=np.zeros(layer.outputs, np.float32),
-            a=a.astype(np.float32),
+            a=(a / math.sqrt(layer.inputs)).astype(np.float32),
             b=np.zeros((layer.outputs, rank), np.float32),
         )
     return Factors(found)

@@ -79,4 +79,6 @@ def _normalised(surrogate: Surrogate, input_size: float) -> Surrogate:
     lengths = np.linalg.norm(surrogate.a, axis=1) * input_size
     powers = np.rint(np.log2(np.where(lengths > 0, lengths, 1.0)))
     scale = np.exp2(np.clip(powers, -60, 60)).astype(np.float32)
-    return replace(surrogate, a=surrogate.a / scale[:, None], b=surrogate.b * scale)
+    _, b = surrogate.by_group
+    scaled = b * scale.reshape(surrogate.groups, 1, surrogate.rank)
+    return replace(surrogate, a=surrogate.a / scale[:, None], b=scaled.reshape(surrogate.b.shape))

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from calib.grouped_sums import GroupedStatistics
 from calib.reduced_rank import Metric, Solution, unexplained
 from calib.sums import Float64, LayerStatistics
 
@@ -22,26 +23,33 @@ LARGEST_SHARE = 0.95
 """Of degrees of freedom among the rows: with fewer rows to spare, noise cannot be told."""
 
 
-def fitted_share(s: LayerStatistics) -> float:
-    """Degrees of freedom of a layer's maps for each row."""
-    return min(s.freedom / max(s.rows - 1, 1), LARGEST_SHARE)
+def fitted_share(s: LayerStatistics | GroupedStatistics) -> Float64:
+    """Degrees of freedom of a layer's maps for each row; of each group, where there are groups."""
+    return np.minimum(np.asarray(s.freedom) / max(s.rows - 1, 1), LARGEST_SHARE)
 
 
-def noise_covariance(s: LayerStatistics, gain: Float64) -> Float64:
-    """The covariance N [m, m] of what no map explains, the part that was fitted included."""
-    return unexplained(s, gain) / (1 - fitted_share(s))
+def noise_covariance(s: LayerStatistics | GroupedStatistics, gain: Float64) -> Float64:
+    """The covariance N [..., m, m] of what no map explains, the part that was fitted included."""
+    return unexplained(s, gain) / (1 - fitted_share(s))[..., None, None]
 
 
-def component_worth(s: LayerStatistics, metric: Metric, solution: Solution) -> Float64:
+def component_worth(
+    s: LayerStatistics | GroupedStatistics, metric: Metric, solution: Solution
+) -> Float64:
     """The error [k] that each component takes away on samples to come; none is worth less than 0.
 
-    It never rises from one component to the next, so that the first ones are the best.
+    It never rises from one component to the next, so that the first ones are the best. Of a layer
+    with groups, those of each group: [groups, k].
     """
-    if not s.freedom:
-        return np.zeros(len(solution.values))
     seen = metric.full @ solution.directions
     noise = noise_covariance(s, solution.gain)
-    fitted = fitted_share(s) * np.einsum("ik,ij,jk->k", seen, noise, seen, optimize=True)
-    spread = (1 + np.sqrt(len(solution.gain) / s.freedom)) ** 2
-    worth = np.where(solution.values > spread * fitted, solution.values - 2 * fitted, 0.0)
-    return np.asarray(np.minimum.accumulate(np.maximum(worth, 0.0)))
+    share, freedom = fitted_share(s), np.asarray(s.freedom)
+    fitted = share[..., None] * np.einsum(
+        "...ik,...ij,...jk->...k", seen, noise, seen, optimize=True
+    )
+    known = freedom > 0
+    outputs = solution.gain.shape[-1]
+    spread = (1 + np.sqrt(outputs / np.where(known, freedom, 1.0))) ** 2
+    real = known[..., None] & (solution.values > spread[..., None] * fitted)
+    worth = np.where(real, solution.values - 2 * fitted, 0.0)
+    return np.asarray(np.minimum.accumulate(np.maximum(worth, 0.0), axis=-1))

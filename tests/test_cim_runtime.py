@@ -43,12 +43,12 @@ def all_positions(layers: tuple[LinearLayer, ...], count: int) -> dict[str, Arra
 
 
 def some_factors(network: PackedNetwork, seed: int = 0) -> Factors:
-    """Gains, offsets, and branches of rank 2 where a layer has one group."""
+    """Gains, offsets, and branches of rank 2."""
     generator = np.random.default_rng(seed)
     found = {}
     for layer in network.layers:
-        rank = 2 if layer.groups == 1 else 0
-        sizes = (layer.outputs,), (layer.outputs,), (rank, layer.inputs), (layer.outputs, rank)
+        rank, outputs = 2, layer.outputs
+        sizes = (outputs,), (outputs,), (layer.groups * rank, layer.inputs), (outputs, rank)
         gain, offset, a, b = (0.2 * generator.standard_normal(size) for size in sizes)
         parts = (part.astype(np.float32) for part in (1 + gain, offset, a, b))
         found[layer.name] = Surrogate(*parts)

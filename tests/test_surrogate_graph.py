@@ -35,12 +35,12 @@ def runtime_of(network: PackedNetwork, device: str) -> CimRuntime:
 
 
 def some_factors(network: PackedNetwork, seed: int = 0) -> Factors:
-    """Gains, offsets, and ranks 0, 1, 2, … where a layer has one group."""
+    """Gains, offsets, and ranks 1, 2, 0, …"""
     generator = np.random.default_rng(seed)
     found = {}
     for i, layer in enumerate(network.layers):
-        rank = (i + 1) % 3 if layer.groups == 1 else 0
-        shapes = (layer.outputs,), (layer.outputs,), (rank, layer.inputs), (layer.outputs, rank)
+        rank, outputs = (i + 1) % 3, layer.outputs
+        shapes = (outputs,), (outputs,), (layer.groups * rank, layer.inputs), (outputs, rank)
         gain, offset, a, b = (0.2 * generator.standard_normal(shape) for shape in shapes)
         found[layer.name] = Surrogate(
             *(part.astype(np.float32) for part in (1 + gain, offset, a, b))
