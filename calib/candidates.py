@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from calib.decision import Decision, log_softmax
 from calib.graph.linear import LinearLayer
 from calib.references import ReferenceBlock
+from calib.representatives import view
 from calib.sensitivity import Sensitivity, joined, predict
 
 Floats = NDArray[np.floating]
@@ -29,6 +30,9 @@ class Candidates:
 
     features: Floats
     """[n, d]: clean inputs of the last layer, the mean of their positions."""
+
+    views: Mapping[str, Floats]
+    """By layer, [n, p, k]: clean rows along fixed directions, for `calib.representatives`."""
 
     losses: Floats | None = None
     """[n]: of the chip's answers, where it ran the whole network."""
@@ -60,7 +64,15 @@ class Candidates:
         at = np.flatnonzero(np.isin(self.indices, indices))
         at = at[np.argsort(self.indices[at])]
         facts = {name: values[at] for name, values in _facts(self).items()}
-        return Candidates(self.sensitivity.at(at), **facts)
+        views = {name: seen[at] for name, seen in self.views.items()}
+        return Candidates(self.sensitivity.at(at), views=views, **facts)
+
+
+def nobody() -> Candidates:
+    """No samples at all."""
+    none = np.zeros(0)
+    sensitivity = Sensitivity(np.zeros(0, np.intp), none, {}, none)
+    return Candidates(sensitivity, none[:, None], none[:, None], none[:, None], {})
 
 
 def look_at(
@@ -86,6 +98,7 @@ def look_at(
         error_powers=_powers([local_errors[layer.name] for layer in layers]),
         clean_powers=_powers([block.layers[layer.name].outputs for layer in layers]),
         features=rows.mean(axis=1).reshape(len(rows), -1),
+        views={layer.name: view(block.layers[layer.name].rows) for layer in layers},
         losses=None if answers is None else decision.losses(block.answers, answers),
         entropies=_entropies(answers) if answers is not None and decision.classes else None,
         margins=sensitivity.margins if decision.classes else None,
@@ -97,7 +110,8 @@ def together(parts: Sequence[Candidates]) -> Candidates:
     facts = {
         name: np.concatenate([getattr(part, name) for part in parts]) for name in _facts(parts[0])
     }
-    return Candidates(joined([part.sensitivity for part in parts]), **facts)
+    views = {name: np.concatenate([part.views[name] for part in parts]) for name in parts[0].views}
+    return Candidates(joined([part.sensitivity for part in parts]), views=views, **facts)
 
 
 def _facts(candidates: Candidates) -> dict[str, Floats]:

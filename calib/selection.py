@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from calib.candidates import Candidates
 from calib.coverage import farthest_first
 from calib.errors import CalibError
+from calib.representatives import appearance, herded
 
 Floats = NDArray[np.floating]
 Picks = list[tuple[int, str]]
@@ -89,6 +90,14 @@ def _by_both(candidates: Candidates, count: int, _: np.random.Generator) -> Pick
     ]
 
 
+def _by_likeness(candidates: Candidates, count: int, _: np.random.Generator) -> Picks:
+    views = {name: _finite(seen, "clean rows") for name, seen in candidates.views.items()}
+    return [
+        (i, f"with those before at {distance:.3g} from the mean of all")
+        for i, distance in herded(appearance(views), count)
+    ]
+
+
 RULES: Mapping[str, Rule] = {
     "sensitivity": Rule(_by_sensitivity),
     "random": Rule(_at_random),
@@ -99,6 +108,7 @@ RULES: Mapping[str, Rule] = {
     "error-norm": Rule(_by_error_norm),
     "coverage": Rule(_by_coverage),
     "sensitivity-coverage": Rule(_by_both),
+    "representative": Rule(_by_likeness),
 }
 
 
@@ -138,6 +148,24 @@ def select(
         Chosen(int(ordered.indices[i]), float(ordered.rises[i]), reason)
         for i, reason in pick(ordered, count, generator)
     )
+
+
+def first_draws(rule: str, draws: NDArray[np.integer], count: int) -> tuple[Chosen, ...]:
+    """The first of draws from moments, where no rule has anything to go by; all, if all are wanted.
+
+    Args:
+        rule: a name in `RULES`.
+        draws: their numbers.
+        count: how many.
+
+    Raises:
+        CalibError: no such rule, or none is wanted.
+    """
+    rule_named(rule)
+    if count < 1:
+        raise CalibError(f"{count} draws are to be used; at least one is needed")
+    some = draws if rule == "all" else draws[:count]
+    return tuple(Chosen(int(one), float("nan"), "draws are all alike") for one in some)
 
 
 def _highest(scores: Floats, count: int) -> list[int]:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from calib.candidates import Candidates
 from calib.coverage import distances_from, farthest_first
 from calib.errors import CalibError
+from calib.representatives import VIEW, appearance, herded, view
 from calib.selection import RULES, Chosen, select
 from calib.sensitivity import Sensitivity
 
@@ -26,7 +27,7 @@ DETERMINISTIC = [rule for rule in COUNTING if rule != "random"]
 def candidates(
     rises: Sequence[float] | Array,
     features: Array | None = None,
-    **facts: Array | None,
+    **facts: Any,
 ) -> Candidates:
     """Candidates of which the sensitivities are given; other facts are ones where not given."""
     n = len(rises)
@@ -36,6 +37,7 @@ def candidates(
     sensitivity = Sensitivity(indices, ones, {"layer": ones}, np.asarray(rises, float))
 
     known["features"] = np.ones((n, 3)) if features is None else features
+    known.setdefault("views", {"layer": np.ones((n, 4, 3))})
     return Candidates(sensitivity, **known)
 
 
@@ -45,7 +47,8 @@ def drawn(seed: int, n: int = 12) -> Candidates:
     one = generator.standard_normal
     facts = {name: one(n) ** 2 for name in ("losses", "entropies", "margins")}
     powers = {name: one((n, 2)) ** 2 + 0.1 for name in ("error_powers", "clean_powers")}
-    return candidates(one(n), one((n, 3)), **facts, **powers)
+    views = {"first": one((n, 4, 3)), "second": one((n, 1, 5))}
+    return candidates(one(n), one((n, 3)), views=views, **facts, **powers)
 
 
 def chosen(rule: str, known: Candidates, count: int, seed: int = 0) -> tuple[Chosen, ...]:
@@ -131,7 +134,8 @@ def shuffled(known: Candidates, order: Array) -> Candidates:
             "margins",
         )
     }
-    return Candidates(known.sensitivity.at(order), **facts)
+    views = {name: seen[order] for name, seen in known.views.items()}
+    return Candidates(known.sensitivity.at(order), views=views, **facts)
 
 
 @pytest.mark.parametrize("rule", DETERMINISTIC)
@@ -193,6 +197,55 @@ def test_without_any_sensitivity_coverage_is_left() -> None:
     assert found == [10, 14, 12]
 
 
+@given(seed=SEEDS)
+def test_representatives_have_moments_nearer_to_all_than_random_ones(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    views = {
+        "layer": generator.standard_normal((60, 4, 3)) + 3 * generator.standard_normal((60, 1, 3))
+    }
+    features = appearance(views)
+    found = [i for i, _ in herded(features, 8)]
+    drawn = [off_centre(features, generator.permutation(60)[:8].tolist()) for _ in range(20)]
+    assert off_centre(features, found) < np.mean(drawn)
+
+
+def off_centre(features: Array, places: list[int]) -> float:
+    return float(np.linalg.norm(features[places].mean(axis=0)))
+
+
+@given(seed=SEEDS, count=st.integers(1, 12))
+def test_each_representative_is_the_best_next_one(seed: int, count: int) -> None:
+    features = appearance(drawn(seed).views)
+    found = herded(features, count)
+    unit = np.sqrt((features**2).sum(axis=1).mean())
+    for place in range(count):
+        before = [i for i, _ in found[:place]]
+        options = [i for i in range(12) if i not in before]
+        offs = [off_centre(features, [*before, i]) for i in options]
+        assert found[place][1] * unit == pytest.approx(min(offs), abs=1e-6)
+
+
+def test_where_the_groups_are_two_representatives_are_of_both() -> None:
+    rows = np.array([0.0, 0.1, 0.2, 5.0, 5.1, 5.2])[:, None, None]
+    found = numbers(chosen("representative", candidates([0.0] * 6, views={"layer": rows}), 2))
+    assert len({number > 12 for number in found}) == 2
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
+def test_the_scale_of_a_layer_does_not_matter(scale: float) -> None:
+    views = {name: scale * seen for name, seen in drawn(0).views.items()}
+    scaled = candidates([0.0] * 12, views=views)
+    plain = candidates([0.0] * 12, views=drawn(0).views)
+    assert chosen("representative", scaled, 6) == chosen("representative", plain, 6)
+
+
+def test_long_rows_are_seen_along_fewer_directions_always_the_same() -> None:
+    rows = np.random.default_rng(0).standard_normal((3, 4, 2, 100)).astype(np.float32)
+    assert view(rows).shape == (3, 4, VIEW)
+    np.testing.assert_array_equal(view(rows)[:1], view(rows[:1]))
+    assert view(rows[..., :30]).shape == (3, 4, 60)
+
+
 BAD = {
     "loss": "losses",
     "entropy": "entropies",
@@ -211,6 +264,13 @@ def test_what_is_not_finite_cannot_be_chosen_by(rule: str, fact: str, value: flo
     values[3] = value
     with pytest.raises(CalibError, match="of 1 of 12 samples are not finite"):
         chosen(rule, replace(known, **{fact: values}), 2)
+
+
+def test_clean_rows_that_are_not_finite_cannot_be_chosen_by() -> None:
+    views = {name: seen.copy() for name, seen in drawn(0).views.items()}
+    views["second"][5, 0, 1] = np.nan
+    with pytest.raises(CalibError, match="clean rows of 1 of 12 samples are not finite"):
+        chosen("representative", replace(drawn(0), views=views), 2)
 
 
 def test_a_rule_that_needs_classes_says_so() -> None:
