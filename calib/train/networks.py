@@ -49,14 +49,14 @@ def convolutional_network(
         place = f"convolution_{i}"
         shape = (layer.outputs, channels, layer.kernel, layer.kernel)
         constants |= _weights(place, shape, generator)
-        nodes += [_convolution(place, tensor, layer), _node("Relu", f"relu_{i}", (place,))]
+        nodes += [_convolution(place, tensor, layer), node("Relu", f"relu_{i}", (place,))]
         channels, tensor = layer.outputs, f"relu_{i}"
     constants |= _weights("classifier", (classes, channels), generator)
     nodes += [
-        _node("GlobalAveragePool", "mean", (tensor,)),
-        _node("Flatten", "features", ("mean",), axis=1),
-        _node("Gemm", "classifier", ("features", *_names("classifier")), transB=1),
-        _node("Softmax", "probabilities", ("classifier",), axis=-1),
+        node("GlobalAveragePool", "mean", (tensor,)),
+        node("Flatten", "features", ("mean",), axis=1),
+        node("Gemm", "classifier", ("features", *_names("classifier")), transB=1),
+        node("Softmax", "probabilities", ("classifier",), axis=-1),
     ]
     return Graph(name, Port("image", (1, *image)), "probabilities", tuple(nodes), constants)
 
@@ -82,7 +82,7 @@ def _names(place: str) -> tuple[str, str]:
 
 
 def _convolution(place: str, tensor: str, layer: Convolution) -> Node:
-    return _node(
+    return node(
         "Conv",
         place,
         (tensor, *_names(place)),
@@ -92,6 +92,6 @@ def _convolution(place: str, tensor: str, layer: Convolution) -> Node:
     )
 
 
-def _node(op: str, name: str, inputs: tuple[str, ...], **attributes: Attribute) -> Node:
+def node(op: str, name: str, inputs: tuple[str, ...], **attributes: Attribute) -> Node:
     """A node that makes the tensor of its own name."""
     return Node(name, op, inputs, (name,), MappingProxyType(attributes))
