@@ -10,6 +10,7 @@ all as it can (herding: Y. Chen, M. Welling and A. Smola, Super-samples from ker
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +32,12 @@ def view(rows: Floats) -> Floats:
     size = flat.shape[2]
     if size <= VIEW:
         return flat
-    directions = np.random.default_rng(0).standard_normal((size, VIEW))
-    return flat @ directions.astype(flat.dtype)
+    return flat @ _directions(size).astype(flat.dtype)
+
+
+@cache
+def _directions(size: int) -> Floats:
+    return np.random.default_rng(0).standard_normal((size, VIEW))
 
 
 def appearance(views: Mapping[str, Floats]) -> Floats:

@@ -1,7 +1,7 @@
 """Benchmark of the rules that choose samples: each against random choice, for each solver.
 
-    NPP_DATA=DIR python tools/bench_selection.py [--quick] [--only CASE] [--results FILE.jsonl]
-                                                 [--out FILE.md]
+    NPP_DATA=DIR python tools/bench_selection.py [--quick] [--only CASE] [--methods NAMES]
+        [--results FILE.jsonl] [--out FILE.md]
 
 Each chip has its own bundle: 256 references and 32 held-back samples drawn from those that the case
 has, so that differences between chips also cover the luck of which samples there are. Each rule
@@ -14,11 +14,15 @@ measured again. Needs scikit-learn, which brings the digits. One thread.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import itertools
 import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +41,7 @@ from calib.candidates import Candidates
 from calib.factors import no_factors
 from calib.selection import RULES, select
 
+Indices = NDArray[np.integer]
 CHIP_SEEDS = range(1100, 1105)
 """Used for nothing but these figures; forms were chosen on 1200 to 1202."""
 
@@ -47,21 +52,20 @@ GRADIENT_CHIPS, GRADIENT_COUNTS = 2, (8, 32)
 """Training takes longer: fewer chips, fewer counts."""
 
 
-def choices(known: Candidates, count: int, seed: int) -> Iterator[tuple[str, NDArray[np.integer]]]:
-    """Each rule's choice; random choice in several draws."""
-    for rule in RULES:
-        if rule == "all":
-            continue
-        for draw in range(DRAWS if rule == "random" else 1):
-            generator = np.random.default_rng((seed, count, draw))
-            chosen = select(rule, known, count, generator)
-            name = f"random {draw}" if rule == "random" else rule
-            yield name, np.array(sorted(one.index for one in chosen), np.intp)
+def choices() -> list[tuple[str, int]]:
+    """Each rule, and its draws."""
+    rules = [rule for rule in RULES if rule != "all"]
+    return [(r, draw) for r in rules for draw in range(DRAWS if r == "random" else 1)]
 
 
-def measured(
-    bench: Bench, indices: NDArray[np.integer], methods: Sequence[str]
-) -> Mapping[str, Row]:
+def chosen(choice: tuple[str, int], known: Candidates, count: int, seed: int) -> Indices:
+    """The samples that a rule chooses."""
+    rule, draw = choice
+    found = select(rule, known, count, np.random.default_rng((seed, count, draw)))
+    return np.array(sorted(one.index for one in found), np.intp)
+
+
+def measured(bench: Bench, indices: Indices, methods: Sequence[str]) -> Mapping[str, Row]:
     """The figures of one choice, by method."""
     plan = planned(bench.runtime, bench.network, indices, bench.network.budget)
     return {
@@ -70,10 +74,10 @@ def measured(
     }
 
 
-def methods_of(chip: int, count: int) -> tuple[str, ...]:
-    """All methods, or those that do not train."""
-    trained = chip < GRADIENT_CHIPS and count in GRADIENT_COUNTS
-    return tuple(m for m in METHODS if trained or m not in GRADIENT_METHODS)
+def in_full(seed: int, count: int, method: str) -> bool:
+    """Whether a method runs on this chip with so many samples."""
+    trained = seed - CHIP_SEEDS.start < GRADIENT_CHIPS and count in GRADIENT_COUNTS
+    return trained or method not in GRADIENT_METHODS
 
 
 def predictions(bench: Bench, known: Candidates, seed: int) -> list[Row]:
@@ -83,8 +87,7 @@ def predictions(bench: Bench, known: Candidates, seed: int) -> list[Row]:
         started_s = time.monotonic()
         bench.candidates(no_factors(bench.network.layers), with_answers=with_answers)
         seconds.append(time.monotonic() - started_s)
-    chosen = select("random", known, 16, np.random.default_rng(seed))
-    indices = np.array(sorted(one.index for one in chosen), np.intp)
+    indices = chosen(("random", 0), known, 16, seed)
     plan = planned(bench.runtime, bench.network, indices, bench.network.budget)
     factors = fit("probe", bench.runtime, bench.network, indices, plan)
     after = bench.candidates(factors, with_answers=True)
@@ -126,11 +129,11 @@ class Results:
 
     def __init__(self, path: Path | None) -> None:
         """Read what is there."""
-        self.path = path
-        there = path is not None and path.exists()
-        self.rows: list[Row] = (
-            [json.loads(line) for line in path.read_text().splitlines()] if path and there else []
-        )
+        self.path, self.rows = path, list[Row]()
+        lines = path.read_text(encoding="utf-8").splitlines() if path and path.exists() else []
+        for line in lines:
+            with contextlib.suppress(json.JSONDecodeError):  # cut off when a run was stopped
+                self.rows.append(json.loads(line))
 
     def has(self, **keys: Any) -> bool:
         """Whether there is a row with these values."""
@@ -144,25 +147,36 @@ class Results:
                 file.write(json.dumps(row) + "\n")
 
 
-def run_chip(case: Case, chip: int, seed: int, results: Results, *, quick: bool) -> None:
-    """All rules, counts and methods on one chip."""
+def run_chip(case: Case, seed: int, asked: Asked, results: Results) -> None:
+    """What is missing of all rules, counts and methods on one chip."""
     where = {"case": case.name, "chip": seed}
-    if results.has(**where, done=True):
+    missing: dict[tuple[int, tuple[str, int]], list[str]] = defaultdict(list)
+    for count, choice, method in itertools.product(asked.counts, choices(), asked.methods):
+        what = {**where, "samples": count, "rule": choice[0], "draw": choice[1], "method": method}
+        if in_full(seed, count, method) and not results.has(**what):
+            missing[count, choice].append(method)
+    if not missing:
         return
-    bench = Bench.of(case, seed, 100 if quick else case.test_samples)
-    nothing = no_factors(bench.network.layers)
-    known = bench.candidates(nothing, with_answers=True)
+    bench = Bench.of(case, seed, min(asked.tests, case.test_samples))
+    known = bench.candidates(no_factors(bench.network.layers), with_answers=True)
     if not results.has(**where, correlation="corrected"):
         for row in predictions(bench, known, seed):
             results.add({**where, **row})
-    for count in COUNTS[:2] if quick else COUNTS:
-        for rule, indices in choices(known, count, seed):
-            what = {**where, "samples": count, "rule": rule}
-            missing = [m for m in methods_of(chip, count) if not results.has(**what, method=m)]
-            for method, figures in measured(bench, indices, missing).items():
-                results.add({**what, "method": method, **figures})
-        print(f"  {case.name} chip {seed}: {count} samples done", file=sys.stderr, flush=True)
-    results.add({**where, "done": True})
+    for (count, choice), methods in missing.items():
+        what = {**where, "samples": count, "rule": choice[0], "draw": choice[1]}
+        for method, figures in measured(bench, chosen(choice, known, count, seed), methods).items():
+            results.add({**what, "method": method, **figures})
+    print(f"  {case.name} chip {seed} done", file=sys.stderr, flush=True)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a run measures."""
+
+    seeds: range
+    counts: tuple[int, ...]
+    tests: int
+    methods: Sequence[str]
 
 
 def main() -> None:
@@ -170,16 +184,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one chip, two counts, 100 samples")
     parser.add_argument("--only", default="", help="cases whose name contains this")
+    parser.add_argument("--methods", default=",".join(METHODS), help="these, separated by commas")
     parser.add_argument("--results", type=Path, help="results kept here are not measured again")
     parser.add_argument("--out", type=Path, help="write the report here too")
     arguments = parser.parse_args()
     if "NPP_DATA" not in os.environ:
         sys.exit("set NPP_DATA to the folder of the MLPerf Tiny models and their data")
+    methods = arguments.methods.split(",")
+    asked = (
+        Asked(CHIP_SEEDS[:1], COUNTS[:2], 100, methods)
+        if arguments.quick
+        else Asked(CHIP_SEEDS, COUNTS, 10**6, methods)
+    )
     results = Results(arguments.results)
-    for case in CASES:
-        for chip, seed in enumerate(CHIP_SEEDS[: 1 if arguments.quick else None]):
-            if arguments.only in case.name:
-                run_chip(case, chip, seed, results, quick=arguments.quick)
+    for case, seed in itertools.product(CASES, asked.seeds):
+        if arguments.only in case.name:
+            run_chip(case, seed, asked, results)
     chips = CHIP_SEEDS
     seeds = f"chip seeds {chips.start} to {chips.stop - 1}, which also draw the samples"
     words = {

@@ -49,7 +49,7 @@ class Figures:
         for row in rows:
             if "method" not in row:
                 continue
-            rule = str(row["rule"]).split()[0]
+            rule = str(row["rule"])
             if rule not in self.rules:
                 self.rules.append(rule)
             place = (row["case"], row["method"], row["samples"])
