@@ -2,7 +2,8 @@
 
 Every extra here has wheels for x86-64 and for 64-bit ARM (CPython 3.11 to 3.13) and a licence that
 goes with Apache-2.0: MIT (onnxruntime, rich), Apache-2.0 (ai-edge-litert, onnx, flatbuffers), BSD
-(NumPy, click), PSF (matplotlib). tests: MIT, BSD, and MPL-2.0 (hypothesis), none of which ships.
+(NumPy, click, PyTorch), PSF (matplotlib). tests: MIT, BSD, and MPL-2.0 (hypothesis), none of which
+ships.
 """
 
 from __future__ import annotations
@@ -43,6 +44,10 @@ EXTRAS = {
     "onnx": [ONNX_RUNTIME],
     "litert": [LITERT],
     "host": HOST,
+    "bench": [
+        *HOST,
+        "torch>=2.4",  # the rivals of tools/bench_recovery.py; nothing that ships imports it
+    ],
     "dev": [
         *HOST,
         ONNX_RUNTIME,

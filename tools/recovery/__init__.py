@@ -1,0 +1,1 @@
+"""The benchmark of recovery: the project's methods beside what else repairs a deviating chip."""

@@ -1,0 +1,1 @@
+"""Rivals that train with PyTorch; nothing else imports it."""
