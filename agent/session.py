@@ -35,7 +35,7 @@ from calib.packed import PackedNetwork
 from calib.remembered_references import remembering
 from calib.schemes.weights import FLOAT, SCHEMES
 from calib.verify import Judgement
-from device_models.array import Chip, State
+from device_models.array import Chip, State, cautions
 
 REMEMBERED = ("age_s", "temperature_c")
 """What the store remembers of an emulated chip."""
@@ -184,7 +184,10 @@ def open_session(
         sequence=sequence,
         baseline=baseline_of(history, sequence),
         loop=loop,
-        warnings=tuple(w for w in (factor_warning, buffer_warning) if w is not None),
+        warnings=(
+            *(warning for warning in (factor_warning, buffer_warning) if warning is not None),
+            *cautions(chip, conditions),
+        ),
     )
 
 

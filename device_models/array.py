@@ -15,7 +15,7 @@ from device_models.contract import Array, DeviceModel, Placement, State
 from device_models.errors import DeviceModelError
 from device_models.registry import kind_of
 
-__all__ = ["Array", "ArrayWeights", "Chip", "State", "program"]
+__all__ = ["Array", "ArrayWeights", "Chip", "State", "cautions", "program"]
 
 
 @dataclass(frozen=True)
@@ -49,3 +49,8 @@ def program(chip: Chip, state: State, layer: str, weights: ArrayWeights, input_b
     placement = Placement(chip.seed, state, layer, weights, input_bits)
     array: Array = kind_of(chip.model).program(chip.model, placement)
     return array
+
+
+def cautions(chip: Chip, state: State) -> tuple[str, ...]:
+    """A sentence for each condition for which the chip's model has no figures."""
+    return kind_of(chip.model).validity.cautions(chip.model.kind, state)

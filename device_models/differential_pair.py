@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from device_models.array_weights import ArrayWeights, spread
 from device_models.contract import Placement
+from device_models.product_array import ReadNoise
 from device_models.streams import normals, stream
 
 
@@ -72,11 +73,25 @@ class Cells:
             pattern += np.float32(math.sin(angle)) * self.normals(f"{effect}, later")
         return pattern
 
-    def weights(self, relative: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The weights [groups, d, m] that cells [2, groups, d, m] of 0 to 1 amount to."""
-        difference: NDArray[np.float32] = relative[0] - relative[1]
-        difference *= spread(self.worth, self.block_rows, difference.shape[1])
+    def between(self, low: float, high: float) -> NDArray[np.float64]:
+        """The targets [levels] as conductances from low (a weight of 0) to high."""
+        return low + self.targets * (high - low)
+
+    def weights(self, conductances: NDArray[np.float32], span: float = 1.0) -> NDArray[np.float32]:
+        """The weights [groups, d, m] that conductances [2, groups, d, m] amount to.
+
+        Args:
+            conductances: of the positive and of the negative cells.
+            span: G_max - G_min in their unit.
+        """
+        difference: NDArray[np.float32] = conductances[0] - conductances[1]
+        difference *= self.row_worth(span)
         return difference
+
+    def row_worth(self, span: float = 1.0) -> NDArray[np.float32]:
+        """What one unit of conductance is worth, for each row or for all: [groups, 1 or d, m]."""
+        worth = self.worth / np.float32(span)
+        return spread(worth, self.block_rows, self.level.shape[2])
 
 
 def differential_pairs(placement: Placement) -> Cells:
@@ -105,3 +120,10 @@ def _book(weights: ArrayWeights) -> tuple[NDArray[np.float64], NDArray[np.intp]]
     codes = weights.codes.astype(np.intp)
     reach = int(np.abs(codes).max())
     return np.arange(-reach, reach + 1, dtype=np.float64), codes + reach
+
+
+def additive_noise(cells: Cells, read_noise: float) -> ReadNoise | None:
+    """The same read noise for every pair: a part of the largest weight; None for none."""
+    if not read_noise:
+        return None
+    return ReadNoise(np.square(cells.worth * np.float32(read_noise)), cells.block_rows)

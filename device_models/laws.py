@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,3 +36,16 @@ def two_branches(
 ) -> NDArray[Any]:
     """A clipped logarithm for g below the edge, a polynomial from the edge on."""
     return np.where(g < edge, clipped_logarithm(below, g), polynomial(above, g))
+
+
+def saturating(amplitude: float, knee: float, value: NDArray[Any]) -> NDArray[Any]:
+    """Amplitude · (1 - e^(-value / knee)), for values of at least 0."""
+    result: NDArray[Any] = np.maximum(value, 0) / -knee
+    np.expm1(result, out=result)
+    result *= -amplitude
+    return result
+
+
+def gathered(time_s: float, read_time_s: float) -> float:
+    """sqrt(ln((t + t_read) / (2 t_read))): how 1/f noise grows; 0 up to t_read."""
+    return math.sqrt(max(math.log(time_s + read_time_s) - math.log(2 * read_time_s), 0.0))

@@ -110,6 +110,20 @@ def check(model: DeviceModel) -> None:
             _check_value(model.kind, spec, value)
 
 
+def check_below(model: DeviceModel, low: str, high: str) -> None:
+    """Check that one parameter of a model is below another.
+
+    Raises:
+        DeviceModelError: it is not.
+    """
+    least, most = getattr(model, low), getattr(model, high)
+    if not least < most:
+        raise DeviceModelError(
+            f"device model {model.kind}: {low} is {least} and {high} is {most}; "
+            f"give a {low} below {high}"
+        )
+
+
 def describe(model: Parameters) -> tuple[Described, ...]:
     """Every parameter of a model with its value, unit, meaning and source."""
     return tuple(

@@ -14,6 +14,7 @@ from device_models.parameters import check, coefficients, parameter
 from device_models.phase_change import phase_change_array
 from device_models.product_array import ProductArray
 from device_models.registry import register
+from device_models.validity import ROOM_C, YEAR_S, Validity
 
 _SOURCE = "Nandakumar et al., ICECS 2019; aihwkit inference/noise/pcm.py"
 WANDER_SOURCE = (
@@ -22,6 +23,12 @@ WANDER_SOURCE = (
 )
 READ_NOISE_SOURCE = (
     "aihwkit's presets for training take 0.0175 (w_noise); 0 in its comparisons of drift"
+)
+
+VALIDITY = Validity(
+    10 * YEAR_S,
+    *ROOM_C,
+    "a power law extended to ten years, no temperature in the model: stated assumption",
 )
 
 
@@ -124,7 +131,7 @@ class PhaseChangeMemory:
         return np.minimum(np.float32(factor) / power, np.float32(most))
 
 
-@register(PhaseChangeMemory)
+@register(PhaseChangeMemory, VALIDITY)
 def program_pcm(model: PhaseChangeMemory, placement: Placement) -> ProductArray:
     """Write a layer into phase-change cells."""
     return phase_change_array(model, placement)

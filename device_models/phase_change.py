@@ -18,18 +18,16 @@ for the same age. What is redrawn: only `read_noise`. Temperature changes nothin
 
 from __future__ import annotations
 
-import math
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from device_models.contract import Placement
-from device_models.differential_pair import Cells, differential_pairs
-from device_models.product_array import ProductArray, ReadNoise
-
-FADED = -60.0
-"""No cell fades below e to this, so that float32 holds it and its products at any age."""
+from device_models.differential_pair import Cells, additive_noise, differential_pairs
+from device_models.drift import elapsed, fading
+from device_models.laws import gathered
+from device_models.product_array import ProductArray
 
 
 class PhaseChange(Protocol):
@@ -91,42 +89,19 @@ def conductances(model: PhaseChange, cells: Cells, age_s: float) -> NDArray[np.f
     np.maximum(programmed, 0, out=programmed)
     noise = _gathered_noise(model, cells, programmed, age_s)
     if age_s:
-        programmed *= _fading(model, cells, age_s)
+        mean, deviation = model.drift_exponent(cells.targets)
+        programmed *= fading(cells, mean, deviation, elapsed(age_s, model.drift_start_s))
     noise *= programmed
     noise += programmed
     return np.maximum(noise, 0, out=noise)
-
-
-def _fading(model: PhaseChange, cells: Cells, age_s: float) -> NDArray[np.float32]:
-    """((t + t₀) / t₀)^-nu of every cell."""
-    mean, deviation = model.drift_exponent(cells.targets)
-    exponents = cells.normals("drift")
-    exponents *= cells.spread(deviation)
-    exponents += cells.spread(mean)
-    np.abs(exponents, out=exponents)
-    exponents *= np.float32(-_elapsed(model, age_s))
-    np.maximum(exponents, FADED, out=exponents)
-    return np.exp(exponents, out=exponents)
 
 
 def _gathered_noise(
     model: PhaseChange, cells: Cells, programmed: NDArray[np.float32], age_s: float
 ) -> NDArray[np.float32]:
     """The 1/f noise of every cell, relative to its conductance."""
-    span = (age_s + model.drift_start_s + model.read_time_s) / (2 * model.read_time_s)
-    noise = cells.turned("1/f noise", model.wander_rad * _elapsed(model, age_s))
+    angle = model.wander_rad * elapsed(age_s, model.drift_start_s)
+    noise = cells.turned("1/f noise", angle)
     noise *= model.fluctuation_of(programmed)
-    noise *= np.float32(math.sqrt(max(math.log(span), 0)))
+    noise *= np.float32(gathered(age_s + model.drift_start_s, model.read_time_s))
     return noise
-
-
-def _elapsed(model: PhaseChange, age_s: float) -> float:
-    """ln((t + t₀) / t₀)."""
-    return math.log1p(age_s / model.drift_start_s)
-
-
-def additive_noise(cells: Cells, read_noise: float) -> ReadNoise | None:
-    """The same read noise for every pair: a part of the largest weight."""
-    if not read_noise:
-        return None
-    return ReadNoise(cells.worth * np.float32(read_noise), cells.block_rows)

@@ -5,24 +5,120 @@ from __future__ import annotations
 import difflib
 import math
 import re
+from dataclasses import dataclass
 
 from device_models.bitplane import BitPlaneSram
+from device_models.cmo import MetalOxideMemory
 from device_models.contract import DeviceModel
 from device_models.errors import DeviceModelError
+from device_models.generic import GENERIC_PRESETS
 from device_models.pcm import PhaseChangeMemory
+from device_models.pcm_hermes import HermesMemory
 from device_models.product import Ideal, Mismatch
+from device_models.programmed import PCM_JOSHI, RRAM_MILO
+from device_models.retention import RetentionMemory
+from device_models.sonos import SonosMemory
 
-_FIXED: dict[str, DeviceModel] = {
-    "ideal": Ideal(),
-    "pcm": PhaseChangeMemory(),
-    "sram-bitplane": BitPlaneSram(),
+
+@dataclass(frozen=True)
+class Preset:
+    """A device model with a name."""
+
+    name: str
+    model: DeviceModel
+    summary: str
+    """What is wrong with it, in one line."""
+
+    source: str
+
+
+_MEMORIES = (
+    Preset(
+        "pcm",
+        PhaseChangeMemory(),
+        "phase-change pairs: programming noise, drift, 1/f noise",
+        "Nandakumar et al., ICECS 2019; aihwkit pcm.py",
+    ),
+    Preset(
+        "pcm-hermes",
+        HermesMemory(),
+        "phase-change pairs of the HERMES chip, two devices a cell",
+        "Le Gallo et al., Nat. Electron. 2023; aihwkit hermes.py",
+    ),
+    Preset(
+        "pcm-joshi",
+        PCM_JOSHI,
+        "phase-change pairs 27 s after programming; do not age",
+        "Joshi et al., Nat. Commun. 2020; CrossSim PCM_Joshi.py",
+    ),
+    Preset(
+        "rram-cmo",
+        MetalOxideMemory(),
+        "metal-oxide pairs: relaxation, 1/f noise, read noise",
+        "Falcone et al.; aihwkit reram.py",
+    ),
+    Preset(
+        "rram-milo",
+        RRAM_MILO,
+        "resistive pairs, 50 to 225 uS, programming error; do not age",
+        "Milo et al., IRPS 2021; CrossSim RRAM_Milo.py",
+    ),
+    Preset(
+        "rram-wan",
+        RetentionMemory(),
+        "resistive pairs that spread over two days, read noise",
+        "Wan et al., Nature 2022; aihwkit reram.py",
+    ),
+    Preset(
+        "sonos",
+        SonosMemory(),
+        "charge-trapping pairs that spread for days, read noise",
+        "Agrawal et al., IEDM 2022; CrossSim SONOS.py",
+    ),
+)
+_DEPENDENCE = {
+    "independent": "the same for every cell",
+    "proportional": "proportional to the cell",
+    "inverse-proportional": "larger where the cell is smaller",
 }
+_GENERIC = tuple(
+    Preset(
+        name,
+        model,
+        f"pairs with a {model.distribution} error, {_DEPENDENCE[model.dependence]}",
+        "CrossSim generic_device.py",
+    )
+    for name, model in GENERIC_PRESETS.items()
+)
+_PRESETS = (
+    Preset("ideal", Ideal(), "nothing: it computes what the codes say", "exact arithmetic"),
+    *_MEMORIES,
+    *_GENERIC,
+    Preset(
+        "sram-bitplane",
+        BitPlaneSram(),
+        "binary cells and columns that vary, converters, read noise",
+        "NeuroSim, ASiM, CrossSim; Pelgrom 1989",
+    ),
+)
+_FIXED = {one.name: one for one in _PRESETS}
+_ANY_MISMATCH = Preset(
+    "mismatch-N",
+    Mismatch(),
+    "each weight off by its own factor, N % in deviation",
+    "multiplicative normal model",
+)
 _MISMATCH = re.compile(r"mismatch-(\d{1,4}(?:\.\d{1,6})?)")
+
+
+def presets() -> tuple[Preset, ...]:
+    """All presets; that of `mismatch-N` has an N of 10."""
+    return (*_PRESETS, _ANY_MISMATCH)
 
 
 def preset_names() -> tuple[str, ...]:
     """The names that `preset` knows; N in `mismatch-N` is any number of per cent."""
-    return (*sorted(_FIXED), "mismatch-N")
+    return tuple(one.name for one in presets())
 
 
 def preset(name: str) -> DeviceModel:
@@ -32,7 +128,7 @@ def preset(name: str) -> DeviceModel:
         DeviceModelError: an unknown name; the nearest known one is suggested.
     """
     if name in _FIXED:
-        return _FIXED[name]
+        return _FIXED[name].model
     found = _MISMATCH.fullmatch(name)
     if found is not None and math.isfinite(float(found[1])):
         return Mismatch(percent=float(found[1]))

@@ -20,23 +20,31 @@ from device_models.contract import check_inputs
 class ReadNoise:
     """The normal error of a read, new each time."""
 
-    sigma: NDArray[np.float32]
-    """[groups, parts, m]: standard deviation of each weight in a part of the rows."""
+    variance: NDArray[np.float32]
+    """[groups, parts, m]: of each weight in a part of the rows."""
 
     part_rows: int
     """Part p holds the rows from p·part_rows on."""
 
-    def draw(self, rows: NDArray[Any], generator: np.random.Generator) -> NDArray[np.float32]:
-        """The errors [groups, n, m] of products with rows [groups, n, d]."""
-        groups, n, inputs = rows.shape
-        squares = np.square(rows, dtype=np.float32)
-        starts = np.arange(0, inputs, self.part_rows)
+    def add_to(
+        self, sums: NDArray[Any], rows: NDArray[Any], generator: np.random.Generator
+    ) -> None:
+        """Add the errors to products [groups, n, m] of rows [groups, n, d]."""
+        errors = generator.standard_normal(sums.shape, dtype=np.float32)
+        if self.variance.shape[1] == 1:  # one square root for a row, one for a column
+            errors *= np.sqrt(np.einsum("gnd,gnd->gn", rows, rows))[:, :, None]
+            errors *= np.sqrt(self.variance)
+        else:
+            errors *= np.sqrt(np.matmul(self._squares(rows), self.variance))
+        sums += errors
+
+    def _squares(self, rows: NDArray[Any]) -> NDArray[np.float32]:
+        """Sums of squares of each part of the rows: [groups, n, parts]."""
+        squares: NDArray[np.float32] = np.square(rows, dtype=np.float32)
         if self.part_rows > 1:
+            starts = np.arange(0, rows.shape[2], self.part_rows)
             squares = np.add.reduceat(squares, starts, axis=2)
-        deviation: NDArray[np.float32] = np.sqrt(np.matmul(squares, np.square(self.sigma)))
-        shape = (groups, n, self.sigma.shape[2])
-        deviation *= generator.standard_normal(shape, dtype=np.float32)
-        return deviation
+        return squares
 
 
 @dataclass(frozen=True)
@@ -66,5 +74,5 @@ class ProductArray:
         if self.scale is not None:
             sums *= self.scale
         if self.noise is not None:
-            sums += self.noise.draw(rows, generator)
+            self.noise.add_to(sums, rows, generator)
         return np.ascontiguousarray(sums.swapaxes(0, 1), dtype=np.float32)

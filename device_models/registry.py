@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from device_models.contract import Array, DeviceModel, Placement
 from device_models.errors import DeviceModelError
+from device_models.validity import Validity
 
 
 @dataclass(frozen=True)
@@ -21,18 +22,24 @@ class Kind:
     name: str
     model: type[DeviceModel]
     program: Callable[[Any, Placement], Array]
+    validity: Validity
+    """Ages and temperatures for which it holds."""
 
 
 Program = TypeVar("Program", bound=Callable[..., Any])
 
+EVERYWHERE = Validity()
+
 _KINDS: dict[str, Kind] = {}
 
 
-def register(model: type[DeviceModel]) -> Callable[[Program], Program]:
+def register(
+    model: type[DeviceModel], validity: Validity = EVERYWHERE
+) -> Callable[[Program], Program]:
     """Decorate the function that programs chips of this model: (model, placement) -> Array."""
 
     def remember(program: Program) -> Program:
-        _KINDS[model.kind] = Kind(model.kind, model, program)
+        _KINDS[model.kind] = Kind(model.kind, model, program, validity)
         return program
 
     return remember

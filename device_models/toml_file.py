@@ -61,6 +61,17 @@ def to_toml(model: DeviceModel) -> str:
     return "\n".join(lines) + "\n"
 
 
+def annotated_toml(model: DeviceModel) -> str:
+    """The same with unit and meaning above each parameter, for a person to change."""
+    lines = [f'kind = "{model.kind}"']
+    for spec, line in zip(fields(model), to_toml(model).splitlines()[1:], strict=True):
+        facts = spec.metadata
+        unit = "" if facts["unit"] in {"1", "word"} else f" [{facts['unit']}]"
+        choices = f": {', '.join(facts['words'])}" if "words" in facts else ""
+        lines += ["", f"# {facts['meaning']}{unit}{choices}", line]
+    return "\n".join(lines) + "\n"
+
+
 def _written(value: Value, facts: Mapping[str, Any]) -> str:
     match value:
         case None:

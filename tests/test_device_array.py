@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from device_models.array import ArrayWeights, Chip, State, program
 from device_models.bitplane import BitPlaneSram
 from device_models.errors import DeviceModelError
-from device_models.presets import preset
+from device_models.presets import preset, preset_names
 from device_models.product import Ideal, Mismatch
 from device_models.streams import normals
 
-PRESETS = ("ideal", "mismatch-10", "pcm", "sram-bitplane")
-AGEING = ("pcm",)
+PRESETS = [name.replace("-N", "-10") for name in preset_names()]
+AGEING = ("pcm", "pcm-hermes", "rram-cmo", "rram-wan", "sonos")
 
 
 @pytest.fixture

@@ -10,15 +10,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from device_models.array import Chip, State, cautions
 from device_models.bitplane import BitPlaneSram
 from device_models.contract import DeviceModel
 from device_models.energy import EnergyConstants
 from device_models.errors import DeviceModelError
-from device_models.parameters import describe
-from device_models.presets import preset, preset_names
+from device_models.generic import GenericMemory
+from device_models.parameters import Parameters, describe
+from device_models.pcm import PhaseChangeMemory
+from device_models.presets import preset, preset_names, presets
 from device_models.product import Ideal, Mismatch
 from device_models.registry import Kind, kinds
-from device_models.toml_file import LARGEST_FILE_BYTES, find_device, load_device, to_toml
+from device_models.toml_file import (
+    LARGEST_FILE_BYTES,
+    annotated_toml,
+    find_device,
+    load_device,
+    to_toml,
+)
 
 
 def test_presets_are_known_by_name() -> None:
@@ -26,7 +35,11 @@ def test_presets_are_known_by_name() -> None:
     assert preset("mismatch-10") == Mismatch(10.0)
     assert preset("mismatch-2.5") == Mismatch(2.5)
     assert isinstance(preset("sram-bitplane"), BitPlaneSram)
-    assert set(preset_names()) == {"ideal", "mismatch-N", "pcm", "sram-bitplane"}
+    assert {"pcm", "rram-wan", "sonos", "generic-uniform-proportional"} < set(preset_names())
+    for one in presets():
+        assert preset(one.name.replace("-N", "-10")) == one.model
+        assert one.summary
+        assert one.source
 
 
 @pytest.mark.parametrize(
@@ -37,7 +50,7 @@ def test_presets_are_known_by_name() -> None:
         ("mismach-10", "did you mean mismatch-10"),
         ("mismatch--3", "did you mean mismatch-10"),
         ("mismatch-nan", "did you mean mismatch-10"),
-        ("", "known: ideal, pcm, sram-bitplane, mismatch-N"),
+        ("", "known: ideal, pcm, .*, sram-bitplane, mismatch-N"),
         ("mismatch-5000", "percent is 5000"),
     ],
 )
@@ -50,6 +63,7 @@ def drawn(spec: Field[Any]) -> st.SearchStrategy[Any]:
     facts = spec.metadata
     if "words" in facts:
         return st.sampled_from(facts["words"])
+    values: st.SearchStrategy[Any]
     if facts["whole"]:
         values = st.integers(int(facts["low"]), int(facts["high"]))
     else:
@@ -65,6 +79,8 @@ def models() -> st.SearchStrategy[Any]:
         parameters = {spec.name: drawn(spec) for spec in fields(kind.model)}
         if "full_scale" in parameters:
             parameters |= {"rows": st.integers(2, 512), "full_scale": st.floats(0.5, 1.0)}
+        if "g_min_us" in parameters:
+            parameters |= {"g_min_us": st.floats(0, 5), "g_max_us": st.floats(6, 1e4)}
         return st.builds(kind.model, **parameters)
 
     return st.one_of([of_kind(kind) for kind in kinds().values()])
@@ -73,7 +89,7 @@ def models() -> st.SearchStrategy[Any]:
 @given(models())
 def test_a_model_survives_its_file(model: DeviceModel) -> None:
     again = load_device(to_toml(model))
-    assert again == model
+    assert again == model == load_device(annotated_toml(model))
     assert type(again) is type(model)
 
 
@@ -84,23 +100,24 @@ def test_a_file_is_read_and_found(tmp_path: Path) -> None:
     assert find_device("ideal") == Ideal()
 
 
-LINES = {
-    "bitplane": to_toml(BitPlaneSram()),
-    "mismatch": to_toml(Mismatch()),
-}
+SRAM = BitPlaneSram()
 
 
-def replaced(name: str, value: object) -> str:
-    lines = LINES["bitplane"].splitlines()
+def replaced(name: str, value: object, model: DeviceModel = SRAM) -> str:
+    lines = to_toml(model).splitlines()
     return "\n".join(
         f"{name} = {value}" if line.startswith(f"{name} =") else line for line in lines
     )
 
 
+def changed(name: str, value: object) -> str:
+    return replaced(name, value, PhaseChangeMemory())
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("percent = 1\n", "kind is missing; give one of 'bitplane', 'ideal', 'mismatch', 'pcm'"),
+        ("percent = 1\n", "kind is missing; give one of 'bitplane', 'generic', 'ideal', .*'sonos'"),
         ('kind = "pcn"\n', "kind is 'pcn'"),
         ("kind = 3\n", "kind is 3"),
         ('kind = "mismatch"\n', "missing 'percent' for kind mismatch"),
@@ -118,6 +135,14 @@ def replaced(name: str, value: object) -> str:
         (replaced("cell_sigma", -0.1), "cell_sigma is -0.1"),
         (replaced("read_noise_counts", "nan"), "read_noise_counts is nan"),
         (replaced("rows", 2).replace("full_scale = 1.0", "full_scale = 0.1"), "one count"),
+        (changed("drift_mean", "[1.0, 2.0]"), r"drift_mean is \[1.0, 2.0\]; .* list of 4 numbers"),
+        (changed("drift_mean", 0.1), "drift_mean is 0.1; give a list of 4 numbers"),
+        (changed("fluctuation", '[1, "a", 2]'), "fluctuation is .* 3 numbers from 0 to 10"),
+        (changed("fluctuation", "[1, nan, 2]"), "fluctuation is"),
+        (changed("programming_noise_us", [0.0] * 9), "give a list of 1 to 8 numbers"),
+        (changed("read_noise", "[0.1]"), r"read_noise is \[0.1\]; give a number"),
+        (replaced("dependence", '"none"', GenericMemory()), "'none'; give one of 'independent'"),
+        (replaced("distribution", "[1]", GenericMemory()), r"'\[1\]'; give one of 'normal'"),
         ("kind = \n", "no valid TOML"),
         ("x = " + "[" * 5000, "nested too deeply"),
         ('kind = "mismatch"\nkind = "ideal"', "no valid TOML"),
@@ -154,8 +179,18 @@ def test_any_bytes_are_a_model_or_refused(data: bytes) -> None:
 
 
 def test_every_parameter_is_described() -> None:
-    for subject in (BitPlaneSram(), Mismatch(), EnergyConstants()):
+    subjects: list[Parameters] = [one.model for one in presets()]
+    for subject in (*subjects, EnergyConstants()):
         listing = describe(subject)
         assert [entry.name for entry in listing] == [spec.name for spec in fields(subject)]
         assert all(entry.unit and entry.meaning and entry.source for entry in listing)
     assert describe(Ideal()) == ()
+
+
+def test_conditions_without_figures_are_told() -> None:
+    chip = Chip(preset("rram-wan"))
+    assert cautions(chip, State(172_800.0, 20.0)) == ()
+    age, heat = cautions(chip, State(172_801.0, 85.0))
+    assert "beyond the 172800 s that device model retention holds for (measured" in age
+    assert "85 C is outside the 15 to 35 C" in heat
+    assert cautions(Chip(BitPlaneSram()), State(1e12, 125.0)) == ()

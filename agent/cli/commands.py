@@ -14,6 +14,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "history": ("agent.cli.history:command", "List what happened in a store."),
     "rollback": ("agent.cli.rollback:command", "Let older factors run again."),
     "uninstall": ("agent.cli.uninstall:command", "Remove a store."),
+    "devices": ("agent.cli.devices:command", "List the emulated chips and their parameters."),
     "doctor": ("agent.cli.doctor:command", "Say what works on this machine, and what to install."),
 }
 """Name: (module:attribute, one line of help). In the order of a user's way, as help lists them."""

@@ -1,0 +1,46 @@
+"""Where a model holds: the ages and temperatures for which its source has figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from device_models.contract import State
+
+DAY_S = 86_400.0
+YEAR_S = 365 * DAY_S
+
+
+@dataclass(frozen=True)
+class Validity:
+    """The range of a model; outside it still computes, and says so."""
+
+    longest_age_s: float | None = None
+    """None: an age changes nothing."""
+
+    least_c: float | None = None
+    """None, as for `most_c`: a temperature changes nothing, and nothing is said of it."""
+
+    most_c: float | None = None
+    basis: str = ""
+    """What the range rests on."""
+
+    def cautions(self, kind: str, state: State) -> tuple[str, ...]:
+        """A sentence for each condition outside the range."""
+        said = []
+        if self.longest_age_s is not None and state.age_s > self.longest_age_s:
+            said.append(
+                f"an age of {state.age_s:g} s is beyond the {self.longest_age_s:g} s that "
+                f"device model {kind} holds for ({self.basis})"
+            )
+        if self.least_c is not None and self.most_c is not None:
+            low, high = self.least_c, self.most_c
+            if not low <= state.temperature_c <= high:
+                said.append(
+                    f"a temperature of {state.temperature_c:g} C is outside the {low:g} to "
+                    f"{high:g} C that device model {kind} holds for ({self.basis})"
+                )
+        return tuple(said)
+
+
+ROOM_C = (15.0, 35.0)
+"""Measured at room temperature; a model that knows no temperature holds there alone."""
