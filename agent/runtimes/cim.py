@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agent.runtimes.base import Adjust, Float32, LayerTrace, Positions, Trace
 from calib.factors import Factors, Surrogate, no_factors
-from calib.graph.executor import Replacement, run
+from calib.graph.executor import JointReplacement, Replacement, run, run_abreast
 from calib.graph.linear import LinearLayer
 from calib.packed import PackedNetwork
 from calib.schemes.weights import QuantisedWeights
@@ -18,6 +18,9 @@ from device_models.array import Array, ArrayWeights, Chip, State, program
 
 BLOCK_BYTES = 2 * 1024 * 1024
 """Of one layer's rows, as float32, that are in memory at once."""
+
+ABREAST_SAMPLES = 8
+"""In a block, where all samples go through the network abreast."""
 
 BATCH_SAMPLES = 64
 BATCH_BYTES = 32 * 1024 * 1024
@@ -80,11 +83,30 @@ class CimRuntime:
 
     def run_adjusting(self, samples: Float32, factors: Factors, adjust: Adjust) -> None:
         """Run samples once; each layer's outputs are adjusted before the next layer sees them."""
+        blocks = [samples[block] for block in _slices(len(samples), ABREAST_SAMPLES)]
         replace = {
-            layer.name: self._corrected(layer, factors[layer.name], None, {}, adjust)
+            layer.name: self._adjusted(layer, factors[layer.name], len(samples), adjust)
             for layer in self.layers
         }
-        run(self._graph, samples, replace=replace)
+        run_abreast(self._graph, blocks, replace)
+
+    def _adjusted(
+        self, layer: LinearLayer, surrogate: Surrogate, count: int, adjust: Adjust
+    ) -> JointReplacement:
+        """What runs in a layer's place for all samples, so many, together."""
+        corrected = self._corrected(layer, surrogate, None, {})
+
+        def replacement(inputs: Iterator[Float32]) -> list[Float32]:
+            outputs = np.empty((count, layer.positions, layer.outputs), np.float32)
+            parts = [outputs[block] for block in _slices(count, ABREAST_SAMPLES)]
+            for part, x in zip(parts, inputs, strict=True):
+                part[:] = layer.output_rows(corrected(x))
+            scale, shift = adjust(layer, outputs)
+            outputs *= scale
+            outputs += shift
+            return [layer.tensor(part) for part in parts]
+
+        return replacement
 
     def main_paths(self) -> Mapping[str, Replacement]:
         """By layer: from its input tensor to what the chip makes of it, no surrogate."""
@@ -109,7 +131,6 @@ class CimRuntime:
         surrogate: Surrogate,
         positions: NDArray[np.integer] | None,
         seen: dict[str, LayerTrace],
-        adjust: Adjust | None = None,
     ) -> Replacement:
         """What runs in a layer's place: the chip and the surrogate, a block of rows at a time."""
         step = max(BLOCK_BYTES // (4 * layer.positions * layer.groups * layer.inputs), 1)
@@ -127,10 +148,6 @@ class CimRuntime:
                     tapped.append(LayerTrace(rows, main[at], outputs[block][at]))
             if tapped:
                 seen[layer.name] = _joined(tapped)
-            if adjust is not None:
-                scale, shift = adjust(layer, outputs)
-                outputs *= scale
-                outputs += shift
             return layer.tensor(outputs)
 
         return replacement

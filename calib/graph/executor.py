@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from calib.graph.registry import Tape, operation_of
 
 Replacement = Callable[[Array], Array]
 """What runs in place of a linear layer: from the layer's input to its output."""
+
+JointReplacement = Callable[[Iterator[Array]], Sequence[Array]]
+"""The same for several blocks of samples, of which each is forgotten when the next is taken."""
 
 
 @np.errstate(under="ignore")  # a number too small for its type is zero
@@ -47,6 +50,50 @@ def run(
         if wanted is not None:
             _forget(values, node, i, last_use, wanted)
     return values if wanted is None else {name: values[name] for name in wanted}
+
+
+@np.errstate(under="ignore")  # a number too small for its type is zero
+def run_abreast(
+    graph: Graph, blocks: Sequence[Array], replace: Mapping[str, JointReplacement]
+) -> list[Array]:
+    """Run blocks of samples node after node: all have passed one before any comes to the next.
+
+    What replaces a node sees all samples together; everything else only needs memory for a block.
+
+    Args:
+        graph: the network.
+        blocks: inputs, batch in front.
+        replace: by node name, what to run instead of a node with one data input.
+
+    Returns:
+        The output of each block.
+
+    Raises:
+        SampleError: samples of a wrong shape.
+        GraphError: an operation fails on what it is given.
+    """
+    for block in blocks:
+        check_samples(graph, block)
+    states = [{**graph.constants, graph.input.name: block} for block in blocks]
+    last_use = {name: i for i, node in enumerate(graph.nodes) for name in node.inputs}
+
+    def forget(values: dict[str, Array], i: int) -> None:
+        _forget(values, graph.nodes[i], i, last_use, {graph.output})
+
+    def taken(name: str, i: int) -> Iterator[Array]:
+        for values in states:
+            x = values[name]
+            forget(values, i)
+            yield x
+
+    for i, node in enumerate(graph.nodes):
+        joint = replace.get(node.name)
+        made = joint(taken(node.inputs[0], i)) if joint else None
+        for number, values in enumerate(states):
+            outputs = (made[number],) if made else _run_node(node, values, None)
+            values.update((name, y) for name, y in zip(node.outputs, outputs, strict=False) if name)
+            forget(values, i)
+    return [values[graph.output] for values in states]
 
 
 def check_samples(graph: Graph, samples: Array) -> None:

@@ -21,7 +21,10 @@ from calib.graph.registry import Attributes, Inputs, Tape, register
 from calib.graph.window import Window, fold_taps, tap_views, taps, windows
 
 _BLOCK_BYTES = 4 * 2**20
-"""What one block's unrolled windows may take."""
+"""What the windows of one block of samples would take, unrolled."""
+
+_TILE_BYTES = 2**19
+"""What is unrolled at once for a product: it stays in the second-level cache of a small core."""
 
 
 def _forward(inputs: Inputs, attributes: Attributes) -> tuple[Array, ...]:
@@ -124,10 +127,27 @@ def _channels_last(x: Array, window: Window) -> Array:
 
 def _multiply(x: Array, weight: Array, window: Window, groups: int, y: Array) -> None:
     """Each group's windows [positions, taps·channels] times its matrix, into y [n, *s, m]."""
-    flat = y.reshape(-1, y.shape[-1])
     for channels, outputs in _group_slices(weight, groups):
-        rows = _rows(x[:, channels], window)
-        np.matmul(rows, _matrix(weight[outputs]), out=flat[:, outputs])
+        columns = np.moveaxis(windows(x[:, channels], window), 1, -1)
+        matrix = _matrix(weight[outputs])
+        for tile in _tiles(columns, window.axes):
+            rows = columns[tile].reshape(-1, len(matrix))  # a view where the kernel has one tap
+            np.matmul(rows, matrix, out=y[tile].reshape(-1, y.shape[-1])[:, outputs])
+
+
+def _tiles(columns: Array, axes: int) -> Iterator[tuple[slice, slice]]:
+    """Some samples, or some of one sample's first axis, of columns [n, *output, *kernel, c]."""
+    samples, lines = columns.shape[:2]
+    line_bytes = math.prod(columns.shape[2:]) * columns.itemsize
+    step = max(1, _TILE_BYTES // max(1, line_bytes))
+    if axes and step < lines:
+        for sample in range(samples):
+            for line in range(0, lines, step):
+                yield slice(sample, sample + 1), slice(line, line + step)
+        return
+    step = max(1, step // max(1, lines))
+    for sample in range(0, samples, step):
+        yield slice(sample, sample + step), slice(None)
 
 
 def _back(
