@@ -101,7 +101,7 @@ def _of_layer(one: SolvedLayer | SolvedGroups, rank: int, running: Surrogate) ->
     rest = _weighed(full, unexplained(s, gain))
     noise = _weighed(full, noise_covariance(s, gain))
     moments = 2 * 2 * noise / s.rows  # a gain and an offset of each output are fitted to noise too
-    variance = one.fit.noise.variance().reshape(gain.shape)
+    variance = one.noise.variance().reshape(gain.shape)
     read = float((np.diagonal(full, axis1=-2, axis2=-1) * gain**2 * variance).sum())
     reached = max(beyond + rest + moments, read)
     powers = (now, min(reached, now), float(one.worth[rank:].sum()), min(read, now))

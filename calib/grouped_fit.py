@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calib.factors import Surrogate
+from calib.graph.linear import LinearLayer
 from calib.grouped_sums import GroupedStatistics
+from calib.read_noise import ReadNoise
 from calib.reduced_rank import Metric, Solution, explained, unexplained
 from calib.rounding import least_squares_b, rounded_rows
 from calib.sums import Float64
@@ -30,7 +32,8 @@ if TYPE_CHECKING:
 class SolvedGroups:
     """A grouped layer's statistics and best components; what `SolvedLayer` has, groups in front."""
 
-    fit: LayerFit
+    layer: LinearLayer
+    noise: ReadNoise
     statistics: GroupedStatistics
     metric: Metric
     """Of each group: what its outputs mean together with those of others is left out."""
@@ -53,8 +56,8 @@ class SolvedGroups:
             return Surrogate(
                 gain=gain.reshape(-1).astype(np.float32),
                 offset=offset.reshape(-1).astype(np.float32),
-                a=a.reshape(-1, self.fit.layer.inputs).astype(np.float32),
-                b=b.reshape(self.fit.layer.outputs, rank).astype(np.float32),
+                a=a.reshape(-1, self.layer.inputs).astype(np.float32),
+                b=b.reshape(self.layer.outputs, rank).astype(np.float32),
             )
 
     def with_rank(self, rank: int) -> SolvedGroups:
@@ -86,7 +89,7 @@ def solved_groups(
     worth = component_worth(statistics, apart, solution)
     kept = np.where(worth[:, None, :] > 0, solution.directions, 0.0)
     solution = replace(solution, directions=kept)
-    return SolvedGroups(fit, statistics, apart, solution, worth.sum(axis=0))
+    return SolvedGroups(fit.layer, fit.noise, statistics, apart, solution, worth.sum(axis=0))
 
 
 def grouped_metric(metric: Metric, groups: int) -> Metric:

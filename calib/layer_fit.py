@@ -89,7 +89,8 @@ Fits = Mapping[str, LayerFit]
 class SolvedLayer:
     """One layer's statistics and its best components."""
 
-    fit: LayerFit
+    layer: LinearLayer
+    noise: ReadNoise
     statistics: LayerStatistics
     metric: Metric
     solution: Solution
@@ -98,7 +99,7 @@ class SolvedLayer:
 
     def surrogate(self, rank: int, bits: int) -> Surrogate:
         """The surrogate with the first components, rounded as it will be stored."""
-        statistics, gain, inputs = self.statistics, self.solution.gain, self.fit.layer.inputs
+        statistics, gain, inputs = self.statistics, self.solution.gain, self.layer.inputs
         free = surrogate_of(statistics, self.metric, self.solution, rank, inputs)
         if not rank:
             return free
@@ -162,7 +163,7 @@ def plan_solved(network: PackedNetwork, solved: Solved, budget: Budget) -> Plan:
     weights = layer_weights({name: one.metric.weight for name, one in solved.items()})
     offers = {
         name: LayerOffer(
-            one.worth * weights[name], component_cost(one.fit.layer, network.factor_bits)
+            one.worth * weights[name], component_cost(one.layer, network.factor_bits)
         )
         for name, one in solved.items()
     }
@@ -195,6 +196,5 @@ def solved_layer(network: PackedNetwork, fit: LayerFit, rank: float) -> SolvedLa
     if isinstance(statistics, GroupedStatistics):
         return solved_groups(fit, statistics, metric, rank)
     solution = solve_layer(statistics, metric, int(min(rank, fit.layer.outputs)))
-    return SolvedLayer(
-        fit, statistics, metric, solution, component_worth(statistics, metric, solution)
-    )
+    worth = component_worth(statistics, metric, solution)
+    return SolvedLayer(fit.layer, fit.noise, statistics, metric, solution, worth)
