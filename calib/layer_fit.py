@@ -162,9 +162,7 @@ def plan_solved(network: PackedNetwork, solved: Solved, budget: Budget) -> Plan:
     left = left_for_branches(budget, network.layers)
     weights = layer_weights({name: one.metric.weight for name, one in solved.items()})
     offers = {
-        name: LayerOffer(
-            one.worth * weights[name], component_cost(one.layer, network.factor_bits)
-        )
+        name: LayerOffer(one.worth * weights[name], component_cost(one.layer, network.factor_bits))
         for name, one in solved.items()
     }
     ranks = allocate(offers, left)
