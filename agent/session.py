@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from agent.allocator import keep_freed_memory
 from agent.buffer import SampleBuffer
 from agent.chip import chip_of
 from agent.drift import Drift, baseline_of, drift
@@ -155,6 +156,7 @@ def open_session(
         AgentError: nothing is installed, or it cannot be loaded; the sentence says what to do.
         DeviceModelError: the chip's description is no longer known, or the conditions cannot be.
     """
+    keep_freed_memory()
     state, bundle = _installed(store)
     package = _remembering(read_package(bundle))
     history = store.read_history().entries
