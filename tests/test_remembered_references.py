@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import cast
 
 import numpy as np
-import pytest
 
 from calib.decision import Decision
 from calib.graph.linear import LinearLayer
@@ -72,8 +71,10 @@ class Counting:
         return self.source.block(indices, with_gradients=with_gradients, with_rows=with_rows)
 
 
-def over(source: Counting, capacity_bytes: int = PLENTY) -> RememberedReferences:
-    return RememberedReferences(cast("RecomputedReferences", source), capacity_bytes)
+def over(
+    source: Counting, capacity_bytes: int = PLENTY, row_bytes: int = PLENTY
+) -> RememberedReferences:
+    return RememberedReferences(cast("RecomputedReferences", source), capacity_bytes, row_bytes)
 
 
 def assert_same(found: ReferenceBlock, wanted: ReferenceBlock) -> None:
@@ -109,15 +110,47 @@ def test_what_was_computed_for_a_fit_serves_the_moment_pass() -> None:
     assert source.computed == fit.tolist()
 
 
-@pytest.mark.parametrize("asked", [{"with_rows": True}, {"with_gradients": True}])
-def test_rows_and_gradients_are_never_kept(asked: dict[str, bool]) -> None:
+def test_rows_that_were_computed_to_choose_are_handed_out_once_more() -> None:
+    source = Counting()
+    remembered = over(source)
+    one, other = np.array([8, 9]), np.array([10, 11])
+    for indices in (one, other):
+        remembered.block(indices, with_gradients=True)
+    found = remembered.block(one)
+    assert source.computed == [8, 9, 10, 11]
+    wanted = source.source.block(one)
+    assert_same(found, wanted)
+    for name, layer in wanted.layers.items():
+        np.testing.assert_allclose(found.layers[name].rows, layer.rows, rtol=1e-5, atol=1e-6)
+        assert found.layers[name].gradients is None
+    assert_same(remembered.block(one), wanted)
+    assert source.computed == [8, 9, 10, 11, 8, 9]
+
+
+def test_only_the_same_block_gets_its_rows_and_gradients_are_never_kept() -> None:
     source = Counting()
     remembered = over(source)
     indices = np.array([8, 9])
     for _ in range(2):
-        found = remembered.block(indices, **asked)
-        assert all(len(layer.rows) == 2 for layer in found.layers.values())
+        found = remembered.block(indices, with_gradients=True)
+        assert all(layer.gradients is not None for layer in found.layers.values())
     assert source.computed == [8, 9, 8, 9]
+    turned = remembered.block(indices[::-1])
+    assert all(len(layer.rows) == 2 for layer in turned.layers.values())
+    assert source.computed == [8, 9, 8, 9, 9, 8]
+
+
+def test_rows_beyond_their_limit_are_computed_again() -> None:
+    source = Counting()
+    blocks = [np.array([i]) for i in range(HELD_BACK, HELD_BACK + 3)]
+    one = sum(layer.rows.nbytes for layer in source.source.block(blocks[0]).layers.values())
+    remembered = over(source, row_bytes=2 * one)
+    for indices in blocks:
+        remembered.block(indices, with_gradients=True)
+    source.computed.clear()
+    for indices in blocks:
+        assert_same(remembered.block(indices), source.source.block(indices))
+    assert source.computed == [HELD_BACK + 2]
 
 
 def test_what_does_not_fit_is_computed_again() -> None:
