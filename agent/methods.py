@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from agent.errors import RuntimeUnavailableError
 from agent.gathering import flat
-from agent.gradient import FROM_CLOSED_FORM, FROM_ZERO, refined
 from agent.runtimes.base import (
     Float32,
     LayerwiseRuntime,
@@ -32,7 +31,6 @@ from calib.layer_fit import LayerFit, Plan, solved_layer
 from calib.moments import matching
 from calib.packed import PackedNetwork
 from calib.references import in_blocks
-from calib.surrogate_training import zero_start
 
 Indices = NDArray[np.integer]
 Fit = Callable[[Runtime, PackedNetwork, Indices, Plan], Factors]
@@ -157,12 +155,17 @@ def fit_by_gradient(
     runtime: Runtime, network: PackedNetwork, chosen: Indices, plan: Plan
 ) -> Factors:
     """Train the closed form's factors through the network."""
+    from agent.gradient import FROM_CLOSED_FORM, refined  # noqa: PLC0415 - others do not train
+
     begin = METHODS[_closed_form(runtime)](runtime, network, chosen, plan)
     return refined(runtime, network, chosen, begin, FROM_CLOSED_FORM).factors
 
 
 def fit_from_zero(runtime: Runtime, network: PackedNetwork, chosen: Indices, plan: Plan) -> Factors:
     """Train factors that change nothing yet; each layer has the rank that the plan gives it."""
+    from agent.gradient import FROM_ZERO, refined  # noqa: PLC0415 - others do not train
+    from calib.surrogate_training import zero_start  # noqa: PLC0415
+
     begin = zero_start(network.layers, plan.ranks, np.random.default_rng(network.seed))
     begin = rounded(begin, network.layers, network.factor_bits)
     return refined(runtime, network, chosen, begin, FROM_ZERO).factors

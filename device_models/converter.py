@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +78,8 @@ def _quantiles(sigma: float) -> NDArray[np.float32]:
 @lru_cache(maxsize=1)
 def _unit_quantiles() -> NDArray[np.float64]:
     """Quantiles at the middle of each of the equal shares, scaled to unit variance."""
+    from statistics import NormalDist  # noqa: PLC0415 - only noisy converters need it
+
     normal = NormalDist()
     upper = np.array(
         [normal.inv_cdf(0.5 + (i + 0.5) / _LEVELS) for i in range(_LEVELS // 2)], np.float64

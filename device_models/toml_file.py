@@ -10,7 +10,6 @@ are an array.
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -106,6 +105,8 @@ def _reason(error: Exception) -> str:
 
 
 def _parse(text: str, where: str) -> DeviceModel:
+    import tomllib  # noqa: PLC0415 - most chips are presets
+
     try:
         table = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
