@@ -14,7 +14,7 @@ from recovery.repetition import RECOVERY
 from recovery.results import Record
 from recovery.table import Records, figures, of_method
 from recovery.timing import TIMING
-from recovery.tuning import TUNED_ON, TUNING
+from recovery.tuning import TUNED_ON, loss_of, tried
 
 TIME_HEAD = (
     "case", "method", "fit, s", "calibration, s", "LoRA over fit", "over calibration", "peak, MB",
@@ -107,29 +107,24 @@ def _longer_row(records: Records, case: Case, recipe: Recipe, method: Method) ->
 def learning_rates(records: Records) -> Iterator[str]:
     """What the search found."""
     rows = [
-        [model, recipe.title, *_rate_cells(records, model, cases, recipe)]
-        for model, cases in TUNED_ON.items()
+        [model, recipe.title, *_rate_cells(records, model, recipe)]
+        for model in TUNED_ON
         for recipe in RECIPES
     ]
     yield "## Learning rates"
     yield (
-        "KL on samples that neither train nor test, geometric mean over chips "
-        f"{TUNING_CHIPS[0]} and {TUNING_CHIPS[1]}; ResNet-8 was tuned on one chip of each of the "
-        "first two cases. Bold: what the tables above use. Rates are relative to the natural size "
-        "of what learns: gains to 1, offsets and B to the spread of a layer's outputs, A to the "
-        "size of a random projection of its inputs, weights to their spread."
+        f"Searched on chips {TUNING_CHIPS[0]} and {TUNING_CHIPS[1]} (ResNet-8: one of each of the "
+        "first two cases), with a buffer and test samples of their own from the same pool. "
+        "Distillation is judged by KL, geometric mean; training by labels by what accuracy lacks "
+        "of the float network's. Bold: what the tables above use. Rates are relative to the "
+        "natural size of what learns: gains to 1, offsets and B to the spread of a layer's "
+        "outputs, A to the size of a random projection of its inputs, weights to their spread."
     )
     yield markdown_table(("model", "method", *(f"{rate:g}" for rate in RATES)), rows)
 
 
-def _rate_cells(
-    records: Records, model: str, cases: tuple[Case, ...], recipe: Recipe
-) -> Iterator[str]:
+def _rate_cells(records: Records, model: str, recipe: Recipe) -> Iterator[str]:
     for rate in RATES:
-        found = [
-            float(np.log(one["divergence"]))
-            for case in dict.fromkeys(cases)
-            for one in of_method(records, TUNING, case, f"{recipe.name}@{rate:g}")
-        ]
-        cell = f"{np.exp(np.mean(found)):.3f}" if found else "-"
+        found = tried(records, recipe, model, rate)
+        cell = f"{loss_of(recipe, found):.3f}" if found else "-"
         yield f"**{cell}**" if recipe.rates.get(model) == rate else cell

@@ -58,20 +58,20 @@ RECIPES = (
         "LoRA rank 8, Adam, labels",
         Form(rank=8),
         by_labels=True,
-        rates=_rates(1e-2, 1e-2),
+        rates=_rates(3e-3, 1e-3),
     ),
     Recipe(
         "lora-distillation",
         "LoRA rank 8, Adam, distillation",
         Form(rank=8),
         by_labels=False,
-        rates=_rates(1e-2, 1e-2),
+        rates=_rates(1e-2, 3e-3),
     ),
     Recipe(
         "full-distillation",
         "full fine-tune, Adam, distillation",
         Form(weights=True),
         by_labels=False,
-        rates=_rates(1e-2, 1e-2),
+        rates=_rates(3e-3, 3e-3),
     ),
 )

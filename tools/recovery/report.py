@@ -63,8 +63,8 @@ network's answer, *KL* the divergence of the class probabilities from the float 
 Means over {len(CHIPS)} chips × {len(BUFFERS)} buffers; the 95 % interval is that of a mean over
 chips (Student's t), since the buffers of one chip are not independent. *s* is processor seconds of
 one calibration, one thread, *peak* the largest resident memory of a process that does it, *bytes*
-what the correction takes in flash (rivals: 16 bits a number), *operations* its multiply-accumulates as a share of the
-network's.
+what the correction takes in flash (rivals: 16 bits a number), *operations* its
+multiply-accumulates as a share of the network's.
 
 Rivals have all {REFERENCES} references, with all positions of every layer, and the labels where
 their name says so. The closed forms of the first rows are fitted layer after layer, each on what

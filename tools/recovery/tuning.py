@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from recovery.cases import CASES, TUNING_CHIPS, Case
 from recovery.methods import Method, training
 from recovery.recipes import RATES, RECIPES, SAMPLES, Recipe
 from recovery.repetition import measured
-from recovery.results import Record, Results, key_of
+from recovery.results import Key, Record, Results, key_of
 from recovery.samples import split
 from recovery.subject import Material, Subject, buffered, material
 
@@ -51,19 +51,34 @@ def unused(given: Material) -> Material:
 
 
 def _with_rate(recipe: Recipe, case: Case, rate: float) -> Method:
-    tried = replace(recipe, rates={case.model: rate})
-    return Method(f"{recipe.name}@{rate:g}", recipe.title, training(tried, SAMPLES), trained=True)
+    changed = replace(recipe, rates={case.model: rate})
+    run = training(changed, SAMPLES)
+    return Method(f"{recipe.name}@{rate:g}", recipe.title, run, trained=True)
 
 
-def best_rates(records: Iterator[Record]) -> Mapping[tuple[str, str], float]:
-    """By recipe and model, the rate of the least mean logarithm of KL over the tuning chips."""
-    models = {case.name: model for model, cases in TUNED_ON.items() for case in cases}
-    found: dict[tuple[str, str], dict[float, list[float]]] = {}
-    for record in records:
-        name, rate = str(record["method"]).split("@")
-        by_rate = found.setdefault((name, models[str(record["case"])]), {})
-        by_rate.setdefault(float(rate), []).append(float(np.log(record["divergence"])))
-    return {
-        key: min(by_rate, key=lambda rate: float(np.mean(by_rate[rate])))
-        for key, by_rate in found.items()
+def loss_of(recipe: Recipe, found: Sequence[Record]) -> float:
+    """What a rate is judged by: accuracy lost where labels taught, else KL, geometric mean."""
+    if recipe.by_labels:
+        return 1 - float(np.mean([float(one["recovery"]) for one in found]))
+    return float(np.exp(np.mean([np.log(float(one["divergence"])) for one in found])))
+
+
+def tried(records: Mapping[Key, Record], recipe: Recipe, model: str, rate: float) -> list[Record]:
+    """What the tuning chips of a model gave with one rate."""
+    names = {case.name for case in TUNED_ON[model]}
+    wanted = f"{recipe.name}@{rate:g}"
+    return [
+        one
+        for (kind, case, _, _, method), one in records.items()
+        if kind == TUNING and case in names and method == wanted
+    ]
+
+
+def best_rate(records: Mapping[Key, Record], recipe: Recipe, model: str) -> float:
+    """The rate of the least loss among those tried."""
+    losses = {
+        rate: loss_of(recipe, found)
+        for rate in RATES
+        if (found := tried(records, recipe, model, rate))
     }
+    return min(losses, key=losses.__getitem__)
