@@ -44,9 +44,7 @@ def component_worth(
     seen = metric.full @ solution.directions
     noise = noise_covariance(s, solution.gain)
     share, freedom = fitted_share(s), np.asarray(s.freedom)
-    fitted = share[..., None] * np.einsum(
-        "...ik,...ij,...jk->...k", seen, noise, seen, optimize=True
-    )
+    fitted = share[..., None] * (seen * (noise @ seen)).sum(axis=-2)
     known = freedom > 0
     outputs = solution.gain.shape[-1]
     spread = (1 + np.sqrt(outputs / np.where(known, freedom, 1.0))) ** 2

@@ -44,6 +44,7 @@ from device_models.presets import preset
 
 CHIP_SEEDS = range(1000, 1005)
 SAMPLES = 32
+MONTH_S = 30 * 86400.0
 NOTHING, CALIBRATED = "nothing", "calibrated"
 
 
@@ -55,17 +56,24 @@ class Case:
     scheme: str
     device: str
     tests: int = 300
+    age_s: float = 0.0
 
     @property
     def name(self) -> str:
         """As the tables have it."""
-        return f"{self.network}: {self.scheme} + {self.device}"
+        month = " after a month" if self.age_s == MONTH_S else ""
+        return f"{self.network}: {self.scheme} + {self.device}{month}"
 
 
 CASES = tuple(
-    Case(network, *rest)
+    Case(network, scheme, device, 300, age_s)
     for network in ("transformer", "1-D convolutions", "1-D, 4 groups", "keywords, DS-CNN")
-    for rest in (("int4-tensor", "mismatch-20"), ("nf4", "mismatch-15"), ("int8", "mismatch-20"))
+    for scheme, device, age_s in (
+        ("int4-tensor", "mismatch-20", 0.0),
+        ("nf4", "mismatch-15", 0.0),
+        ("int8", "mismatch-20", 0.0),
+        ("int8", "pcm", MONTH_S),
+    )
 ) + tuple(
     Case(network, *rest, tests)
     for network, tests in (("person, MobileNet", 200), ("anomaly, autoencoder", 300))
@@ -204,7 +212,7 @@ def run_case(case: Case, subject: Subject, results: Results, seeds: Sequence[int
         if not wanted:
             continue
         chip = Chip(preset(case.device), seed)
-        runtime = CimRuntime(network, chip, State(), np.random.default_rng(seed))
+        runtime = CimRuntime(network, chip, State(age_s=case.age_s), np.random.default_rng(seed))
         for row in rows_of(Trial(case, subject, network, seed, runtime), wanted):
             results.add(row)
             print(f"  {row}", file=sys.stderr, flush=True)
