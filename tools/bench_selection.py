@@ -38,7 +38,8 @@ from numpy.typing import NDArray
 from agent.gathering import planned
 from agent.methods import GRADIENT_METHODS, fit
 from calib.candidates import Candidates
-from calib.factors import no_factors
+from calib.decision import softplus
+from calib.factors import Factors, no_factors
 from calib.selection import RULES, select
 
 Indices = NDArray[np.integer]
@@ -90,26 +91,38 @@ def predictions(bench: Bench, known: Candidates, seed: int) -> list[Row]:
     indices = chosen(("random", 0), known, 16, seed)
     plan = planned(bench.runtime, bench.network, indices, bench.network.budget)
     factors = fit("probe", bench.runtime, bench.network, indices, plan)
-    after = bench.candidates(factors, with_answers=True)
     return [
         {"look_s": seconds[0], "answers_s": seconds[1]},
-        correlation_row(known, "uncorrected"),
-        correlation_row(after, "corrected"),
+        correlation_row(bench, no_factors(bench.network.layers), "uncorrected"),
+        correlation_row(bench, factors, "corrected"),
     ]
 
 
-def correlation_row(known: Candidates, state: str) -> Row:
-    """How the prediction goes with the loss that the chip causes on the same samples."""
-    losses = known.losses
-    assert losses is not None
+def correlation_row(bench: Bench, factors: Factors, state: str) -> Row:
+    """How predictions go with what the chip really does to the same samples."""
+    known = bench.candidates(factors, with_answers=True)
+    margins, changes, losses = known.sensitivity.margins, known.sensitivity.changes, known.losses
+    assert losses is not None, "answers were asked for"
+    true = ranks(losses)
     return {
         "correlation": state,
-        "pearson": pearson(known.rises, losses),
-        "spearman": pearson(ranks(known.rises), ranks(losses)),
-        "norm_spearman": pearson(ranks(known.error_norms), ranks(losses)),
-        "margin_spearman": pearson(ranks(-known.sensitivity.margins), ranks(losses)),
         "loss": float(losses.mean()),
+        "change_pearson": pearson(changes, bench.margin_changes(factors)),
+        "pearson": pearson(known.rises, losses),
+        "spearman": pearson(ranks(known.rises), true),
+        "divergence_spearman": pearson(ranks(divergences(margins, changes)), true),
+        "margin_spearman": pearson(ranks(-margins), true),
+        "norm_spearman": pearson(ranks(known.error_norms), true),
     }
+
+
+def divergences(margins: Floats, changes: Floats) -> Floats:
+    """Of the two best classes' probabilities, where margins change so much, in nats."""
+    before, after = margins.astype(np.float64), (margins + changes).astype(np.float64)
+    surer = np.exp(-softplus(-before))  # the probability of the better of the two
+    return surer * (softplus(-after) - softplus(-before)) + (1 - surer) * (
+        softplus(after) - softplus(before)
+    )
 
 
 def pearson(a: Floats, b: Floats) -> float:
@@ -155,11 +168,12 @@ def run_chip(case: Case, seed: int, asked: Asked, results: Results) -> None:
         what = {**where, "samples": count, "rule": choice[0], "draw": choice[1], "method": method}
         if in_full(seed, count, method) and not results.has(**what):
             missing[count, choice].append(method)
-    if not missing:
+    explained = results.has(**where, correlation="corrected")
+    if not missing and explained:
         return
     bench = Bench.of(case, seed, min(asked.tests, case.test_samples))
     known = bench.candidates(no_factors(bench.network.layers), with_answers=True)
-    if not results.has(**where, correlation="corrected"):
+    if not explained:
         for row in predictions(bench, known, seed):
             results.add({**where, **row})
     for (count, choice), methods in missing.items():

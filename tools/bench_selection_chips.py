@@ -25,7 +25,7 @@ from calib.graph.model import Graph
 from calib.importers import load_model
 from calib.packed import PackedNetwork
 from calib.prepare import PackOptions, prepare
-from calib.references import ReferenceBlock, References, fit_indices
+from calib.references import ReferenceBlock, References, fit_indices, in_blocks
 from device_models.array import Chip, State
 from device_models.presets import preset
 
@@ -160,3 +160,13 @@ class Bench:
         """What is known of the references."""
         indices = fit_indices(self.network.references)
         return candidates(self.runtime, self.network, factors, indices, with_answers=with_answers)
+
+    def margin_changes(self, factors: Factors) -> Floats:
+        """How much the chip really changes the references' margins."""
+        references = self.network.references
+        changes = []
+        for block in in_blocks(references, fit_indices(references), with_gradients=True):
+            off = self.runtime.run(block.inputs, factors, {}).answers - block.answers
+            seeds = self.network.decision.seeds(block.answers)
+            changes.append((seeds * off).sum(axis=1))
+        return np.concatenate(changes)

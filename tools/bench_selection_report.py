@@ -132,8 +132,10 @@ def summary(figures: Figures, name: str, cases: Callable[[str], bool] = lambda _
 
 
 CORRELATIONS = {
-    "spearman": "sensitivity, Spearman",
+    "change_pearson": "change of the margin, Pearson",
     "pearson": "sensitivity, Pearson",
+    "spearman": "sensitivity, Spearman",
+    "divergence_spearman": "predicted divergence, Spearman",
     "margin_spearman": "small clean margin, Spearman",
     "norm_spearman": "error norm, Spearman",
 }
@@ -189,9 +191,11 @@ def report(rows: Sequence[Row], seeds: str, words: Mapping[str, str]) -> str:
 
 
 CORRELATION_TEXT = """\
-Over the 256 candidates of a chip: the correlation of what is known before with the loss (KL) that
-the chip really causes, uncorrected, and corrected with 16 random samples by `probe`. Sensitivity is
-of first order in the errors, so it is better the smaller they are."""
+Over the 256 candidates of a chip, uncorrected, and corrected with 16 random samples by `probe`:
+the predicted change of the margin with the true one, then what is known before with the loss (KL)
+that the chip really causes. Sensitivity is the predicted rise of a logistic loss: below zero where
+a decision gets surer, while the divergence rises there too. The predicted divergence is that of the
+two best classes, from the same predicted change of the margin."""
 
 COST_TEXT = """\
 References in memory. Where layers can only be tapped, the answers come with the same run and cost
