@@ -91,13 +91,13 @@ def left_out(wanted: Range) -> Iterable[str]:
 def show(records: Iterable[Record]) -> None:
     """Print records as they come."""
     for record in records:
-        print(
-            f"  {record['case']}, chip {record['chip']}, buffer {record['buffer']}, "
-            f"{record['method']}: recovery {record['recovery']:.3f}, "
-            f"agreement {record['agreement']:.3f}, {record['seconds']:.2f} s",
-            file=sys.stderr,
-            flush=True,
-        )
+        figures = {
+            name: round(record[name], 3)
+            for name in ("recovery", "agreement", "divergence", "seconds", "peak_mb")
+            if name in record
+        }
+        place = f"{record['case']}, chip {record['chip']}, buffer {record['buffer']}"
+        print(f"  {place}, {record['method']}: {figures}", file=sys.stderr, flush=True)
 
 
 def main() -> None:

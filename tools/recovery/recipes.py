@@ -51,7 +51,7 @@ RECIPES = (
         "scale and bias, Adam, distillation",
         Form(),
         by_labels=False,
-        rates=_rates(1e-2, 1e-2),
+        rates=_rates(1e-2, 3e-3),
     ),
     Recipe(
         "lora-labels",
@@ -65,13 +65,13 @@ RECIPES = (
         "LoRA rank 8, Adam, distillation",
         Form(rank=8),
         by_labels=False,
-        rates=_rates(1e-2, 3e-3),
+        rates=_rates(1e-2, 1e-2),
     ),
     Recipe(
         "full-distillation",
         "full fine-tune, Adam, distillation",
         Form(weights=True),
         by_labels=False,
-        rates=_rates(3e-3, 3e-3),
+        rates=_rates(3e-3, 1e-2),
     ),
 )

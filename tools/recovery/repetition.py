@@ -41,6 +41,7 @@ def measured(subject: Subject, method: Method, kind: str = RECOVERY) -> Record:
         "buffer": subject.shared.buffer,
         "method": method.name,
         "images": len(subject.shared.material.test),
+        "witness": subject.witness,
         **asdict(score(subject, outcome)),
         "seconds": seconds,
         **asdict(outcome.price),
@@ -49,12 +50,15 @@ def measured(subject: Subject, method: Method, kind: str = RECOVERY) -> Record:
 
 
 def run(directory: Path, asked: Range, results: Results) -> Iterator[Record]:
-    """Run what is not in the results yet, chip after chip; each record is written at once."""
+    """Run what is not in the results yet; each record is written at once.
+
+    All chips come before the next buffer: a run that is cut short has seen many chips.
+    """
     materials: dict[str, Material] = {}
     packed: dict[tuple[str, int], Buffered] = {}
-    for chip in asked.chips:
-        for case in asked.cases:
-            for buffer in asked.buffers:
+    for buffer in asked.buffers:
+        for chip in asked.chips:
+            for case in asked.cases:
                 for method in _missing(asked, results, case, chip, buffer):
                     if case.name not in materials:
                         materials[case.name] = material(directory, case, asked.images)

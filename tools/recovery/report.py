@@ -14,7 +14,7 @@ from recovery.methods import Method, methods
 from recovery.recipes import BATCH, SAMPLES
 from recovery.repetition import RECOVERY
 from recovery.results import Results
-from recovery.table import HEAD, Records, case_table, of_method
+from recovery.table import HEAD, Records, case_table, of_method, strangers
 
 COMMAND = "NPP_DATA=DIR python tools/bench_recovery.py --results recovery.jsonl"
 
@@ -96,6 +96,9 @@ def _case(records: Records, case: Case, published: list[Method]) -> Iterator[str
     images = {
         int(one["images"]) for key, one in records.items() if key[:2] == (RECOVERY, case.name)
     }
+    if odd := strangers(records, case):
+        methods_run = sorted({str(one["method"]) for one in odd})
+        yield f"**Not comparable, run again: {', '.join(methods_run)}** (another main path)."
     if rows:
         yield f"{', '.join(map(str, sorted(images)))} test samples."
         yield markdown_table(HEAD, rows)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from agent.runtimes.cim import CimRuntime
 from calib.decision import Decision, decision_graph
+from calib.factors import no_factors
 from calib.graph.executor import run
 from calib.graph.linear import LinearLayer, linear_layers
 from calib.graph.model import Graph
@@ -124,6 +125,13 @@ class Subject:
         """The chip, just switched on: read noise begins anew."""
         model, generator = self.case.chip_model, np.random.default_rng(self.chip)
         return CimRuntime(self.network, Chip(model, self.chip), self.case.state, generator)
+
+    @property
+    def witness(self) -> float:
+        """What the uncorrected chip answers to one sample, as one number: is it still the same?"""
+        nothing = no_factors(self.network.layers)
+        answers = self.runtime().run(self.shared.references.x[:1], nothing, {}).answers
+        return float(np.abs(answers).sum())
 
     def oracle(self) -> CimRuntime:
         """The same cells behind ideal converters."""

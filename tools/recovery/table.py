@@ -56,6 +56,21 @@ def student_95(freedom: int) -> float:
     return 1.96 * (1 + (1.96**2 + 1) / (4 * freedom))
 
 
+def strangers(records: Records, case: Case) -> list[Record]:
+    """Repetitions on another chip or main path than others of the same chip and buffer.
+
+    They were run before or after a change of what packs or emulates, and cannot be compared.
+    """
+    first: dict[tuple[int, int], float] = {}
+    found = []
+    for (kind, name, chip, buffer, _), one in records.items():
+        if (kind, name) == (RECOVERY, case.name):
+            witness = float(one["witness"])
+            if not math.isclose(first.setdefault((chip, buffer), witness), witness, rel_tol=1e-3):
+                found.append(one)
+    return found
+
+
 def case_table(records: Records, case: Case, methods: Iterable[Method]) -> list[list[str]]:
     """A row for each method that has been run."""
     rows = []
