@@ -2,8 +2,10 @@
 
 Rounding the entries of a row of A one by one, and passing each entry's error on to those that are
 still to come, in proportion to how their inputs go together, loses far less than rounding each to
-the nearest (optimal brain quantisation, arXiv 2208.11580; GPTQ, arXiv 2210.17323, sec. 3). B is
-then fitted anew to the rounded A. The result lies on the grid that `calib.factor_codes` stores.
+the nearest (optimal brain quantisation, arXiv 2208.11580; GPTQ, arXiv 2210.17323, sec. 3). With
+C = R Rᵀ, R upper triangular, that is Babai's nearest plane for the rows of A R (arXiv 2507.18553),
+which needs R alone and no inverse of C. B is then fitted anew to the rounded A. The result lies on
+the grid that `calib.factor_codes` stores.
 """
 
 from __future__ import annotations
@@ -31,23 +33,25 @@ def rounded_rows(a: Float64, covariance: Float64, bits: int) -> Float64:
     steps = steps_of(a.reshape(-1, d), bits).astype(np.float64).reshape(a.shape[:-1])
     limit = 2 ** (bits - 1) - 1
     passing = _passing(covariance) if d <= LARGEST_INPUTS else None
-    open_rows, rounded = a.copy(), np.zeros_like(a)
+    rounded, errors = np.zeros_like(a), np.zeros_like(a)
     for j in range(d):
-        codes = np.clip(np.rint(open_rows[..., j] / steps), -limit, limit)
-        rounded[..., j] = codes * steps
+        wanted = a[..., j]
         if passing is not None:
-            error = (open_rows[..., j] - rounded[..., j]) / passing[..., j, j, None]
-            open_rows[..., j + 1 :] -= error[..., None] * passing[..., None, j, j + 1 :]
+            wanted = wanted + (errors[..., :j] @ passing[..., j, :j, None])[..., 0]
+        rounded[..., j] = np.clip(np.rint(wanted / steps), -limit, limit) * steps
+        errors[..., j] = a[..., j] - rounded[..., j]
     return rounded
 
 
 def _passing(covariance: Float64) -> Float64:
-    """The upper Cholesky factor of the inverse covariance: how an error is passed on."""
+    """How errors of the inputs before it are made good at each input: row j, [d, d]."""
     d = covariance.shape[-1]
     variance = np.trace(covariance, axis1=-2, axis2=-1) / d
     damping = np.where(variance > 0, _DAMPING * variance, 1.0)
     damped = covariance + damping[..., None, None] * np.eye(d)
-    return np.asarray(np.linalg.cholesky(np.linalg.inv(damped)).swapaxes(-1, -2))
+    turned = np.linalg.cholesky(damped[..., ::-1, ::-1])  # of the last input first
+    columns = turned[..., ::-1, ::-1].swapaxes(-1, -2)
+    return columns / np.diagonal(columns, axis1=-2, axis2=-1)[..., None]
 
 
 def refitted_b(statistics: LayerStatistics, gain: Float64, a: Float64) -> Float64:
