@@ -28,7 +28,7 @@ Rows = dict[str, Float32]
 CAPACITY_BYTES = 4 * 2**20
 """Of outputs and answers."""
 
-ROW_BYTES = 8 * 2**20
+ROW_BYTES = 9 * 2**20
 """Of rows that wait for the fit."""
 
 
