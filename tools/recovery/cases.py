@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from device_models.array import State
 from device_models.contract import DeviceModel
@@ -43,13 +43,6 @@ class Case:
     def chip_model(self) -> DeviceModel:
         """What the chips are made of."""
         return preset(self.device)
-
-    @property
-    def linear_model(self) -> DeviceModel:
-        """The same cells with ideal converters: what an oracle knows of the chip."""
-        known = preset(self.device)
-        changes = {"adc_bits": None, "read_noise_counts": 0.0}
-        return known if self.linear else replace(known, **changes)
 
     @property
     def missing(self) -> str | None:

@@ -63,7 +63,7 @@ def by_group(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 def oracle(subject: Subject) -> Outcome:
     """Rank 8 beside each dense layer; grouped layers stay as they are."""
     moments, layers = second_moments(subject.shared), subject.network.layers
-    weights = effective_weights(subject.oracle(), subject.network)
+    weights = effective_weights(subject.runtime(), subject.network)
 
     def surrogate(layer: LinearLayer) -> Surrogate:
         same = identity(layer)

@@ -132,8 +132,3 @@ class Subject:
         nothing = no_factors(self.network.layers)
         answers = self.runtime().run(self.shared.references.x[:1], nothing, {}).answers
         return float(np.abs(answers).sum())
-
-    def oracle(self) -> CimRuntime:
-        """The same cells behind ideal converters."""
-        model, generator = self.case.linear_model, np.random.default_rng(self.chip)
-        return CimRuntime(self.network, Chip(model, self.chip), self.case.state, generator)
