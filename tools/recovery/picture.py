@@ -15,6 +15,8 @@ from recovery.table import Records, figures, of_method
 OURS, RIVALS, LIMITS = "#c0392b", "#5d6d7e", "#b2babb"
 KNOWING = {"oracle", "full-rank"}
 DOTS_PER_INCH = 90
+LEAST = 0.5
+"""What is worse is an arrow at the edge."""
 
 
 def draw(records: Records, path: Path) -> None:
@@ -36,7 +38,10 @@ def draw(records: Records, path: Path) -> None:
     axes[0][0].set_yticks(range(len(every)), [_label(method) for method in every], fontsize=8)
     axes[0][0].set_ylim(len(every) - 0.4, -0.6)
     figure.text(
-        0.5, 0.01, "filled: recovery, mean; bar: worst to best; open: agreement", ha="center"
+        0.5,
+        0.01,
+        "filled: recovery, mean; bar: worst to best; open: agreement; arrow: below 0.5",
+        ha="center",
     )
     figure.tight_layout(rect=(0, 0.03, 1, 1))
     figure.savefig(path, dpi=DOTS_PER_INCH)
@@ -51,12 +56,14 @@ def _panel(axis: Any, records: Records, case: Case, every: list[Method]) -> None
         recovery, agreement = figures(found, "recovery"), figures(found, "agreement")
         colour = _colour(method)
         axis.plot([min(recovery), max(recovery)], [row, row], color=colour, linewidth=3, alpha=0.35)
-        axis.plot(np.mean(recovery), row, "o", color=colour, markersize=6)
-        axis.plot(np.mean(agreement), row, "o", color=colour, markersize=6, fillstyle="none")
+        for figure, fill in ((np.mean(recovery), "full"), (np.mean(agreement), "none")):
+            inside = figure >= LEAST
+            marker, x = ("o", figure) if inside else ("<", LEAST + 0.01)
+            axis.plot(x, row, marker, color=colour, markersize=6, fillstyle=fill)
     axis.axvline(1.0, color="black", linewidth=0.6)
     axis.set_title(case.name.replace(" + ", "\n+ "), fontsize=9)
     axis.grid(axis="x", linewidth=0.3)
-    axis.set_xlim(0, 1.08)
+    axis.set_xlim(LEAST, 1.04)
 
 
 def _colour(method: Method) -> str:

@@ -84,10 +84,11 @@ def case_table(records: Records, case: Case, methods: Iterable[Method]) -> list[
 
 def _cells(found: Sequence[Record], timed: Sequence[Record]) -> list[str]:
     recovery, agreement = figures(found, "recovery"), figures(found, "agreement")
+    interval = half_interval_95(found, "recovery")
     seconds = figures(timed, "cpu_s")[-1] if timed else float(np.median(figures(found, "seconds")))
     return [
         f"{np.mean(recovery):.3f}",
-        f"{half_interval_95(found, 'recovery'):.3f}",
+        f"{interval:.3f}" if math.isfinite(interval) else "-",
         f"{min(recovery):.3f}",
         f"{np.mean(agreement):.3f}",
         f"{min(agreement):.3f}",
