@@ -71,15 +71,15 @@ Rivals have all {REFERENCES} references, with all positions of every layer, and 
 their name says so. The closed forms of the first rows are fitted layer after layer, each on what
 the corrected layers before it give. Those trained by Adam run in PyTorch around the chip's
 effective weights, activations quantised as on the chip, gradients straight through. They start
-from the closed form of scale and bias, which ended nearer to the float network than a start from
-the chip as it is; the state with the least loss on the held-back samples is kept. Each sees
-{SAMPLES:,} samples in {SAMPLES // BATCH} batches of {BATCH}, nearer in the same time than fewer
-batches of 16 or 32; distillation divides logits by {TEMPERATURE:g}; learning rates were searched
-on other chips, as the last table says. LoRA learns scale and bias beside A and B, so it has the
-form of our own surrogates. The full fine-tune learns all weights and offsets in float, as if each
-could be rewritten exactly. *QERA* is the exact form of arXiv 2410.06040, from the chip's true
-weights, which no board knows; it has no gain. *Full rank* is the limit of any branch: a whole
-matrix beside each layer.
+from the closed form of scale and bias, which on chip 900 ended nearer to the float network than a
+start from the chip as it is; the state with the least loss on the held-back samples is kept. Each
+sees {SAMPLES:,} samples in {SAMPLES // BATCH} batches of {BATCH}, nearer in the same time than
+fewer batches of 16 or 32; distillation divides logits by {TEMPERATURE:g}; learning rates were
+searched on other chips, as the last table says. LoRA learns scale and bias beside A and B, so it
+has the form of our own surrogates. The full fine-tune learns all weights and offsets in float, as
+if each could be rewritten exactly. *QERA* is the exact form of arXiv 2410.06040, from the chip's
+true weights, which no board knows; it has no gain. *Full rank* is the limit of any branch: a
+whole matrix beside each layer.
 
 Ours are calibrations by the closed loop: 64 or 16 of the references, chosen by the default rule,
 are run on the chip, and the factors take the bytes of rank 8 in 16 bits unless another budget is
