@@ -7,7 +7,6 @@ and would be no honest judges any more.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import cast
 
 import numpy as np
@@ -69,7 +68,7 @@ def refined(
         network.layers,
         network.activations,
         cast("TrainableRuntime", runtime).main_paths(),
-        partial(rounded, layers=network.layers, bits=network.factor_bits),
+        lambda factors: rounded(factors.in_bits_of(begin), network.layers),
     )
     # References hold no labels; where they do one day, their cross entropy is the loss.
     loss = distillation(answers, classes=network.decision.classes)

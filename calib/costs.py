@@ -11,6 +11,7 @@ from calib.errors import CalibError
 from calib.factor_codes import component_bytes, encoded_bytes
 from calib.graph.linear import LinearLayer
 from calib.packed import PackedNetwork
+from calib.precision import typical_bits
 
 FLOAT_BITS = 16
 """Of a weight in a bundle of scheme `float`."""
@@ -37,10 +38,10 @@ def budget_bytes(layer: LinearLayer, rank: float) -> float:
     return rank * (layer.inputs + layer.outputs) * BUDGET_BITS / 8
 
 
-def spent(layers: Sequence[LinearLayer], ranks: Mapping[str, int], bits: int) -> Cost:
-    """What factors of these ranks take: gains, offsets, A, B and headers, as they are stored."""
-    macs = sum(surrogate_multiply_accumulates(layer, ranks[layer.name]) for layer in layers)
-    return Cost(encoded_bytes(layers, ranks, bits), macs)
+def spent(layers: Sequence[LinearLayer], bits: Mapping[str, Sequence[int]]) -> Cost:
+    """What factors take whose components have these bits: gains, offsets, A, B and headers."""
+    macs = sum(surrogate_multiply_accumulates(layer, len(bits[layer.name])) for layer in layers)
+    return Cost(encoded_bytes(layers, bits), macs)
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,10 @@ class Spending:
 
 
 def spending(
-    budget: Budget, layers: Sequence[LinearLayer], ranks: Mapping[str, int], bits: int
+    budget: Budget, layers: Sequence[LinearLayer], bits: Mapping[str, Sequence[int]]
 ) -> Spending:
-    """What factors of these ranks take of a budget."""
-    limits, used = allowed(budget, layers), spent(layers, ranks, bits)
+    """What factors whose components have these bits take of a budget."""
+    limits, used = allowed(budget, layers), spent(layers, bits)
     total = sum(layer.multiply_accumulates for layer in layers)
     return Spending(used.bytes, limits.bytes, used.macs / total, limits.macs / total)
 
@@ -103,8 +104,8 @@ def left_for_branches(budget: Budget, layers: Sequence[LinearLayer]) -> Cost:
 
 
 def _bare(layers: Sequence[LinearLayer]) -> Cost:
-    """Of surrogates without A and B, whose bytes are the same with every precision."""
-    return spent(layers, dict.fromkeys((layer.name for layer in layers), 0), BUDGET_BITS)
+    """Of surrogates without A and B."""
+    return spent(layers, {layer.name: () for layer in layers})
 
 
 def uniform_rank(left: Cost, layers: Sequence[LinearLayer]) -> float:
@@ -128,7 +129,9 @@ def budgeted_ranks(network: PackedNetwork) -> dict[str, int]:
     def rank_of(layer: LinearLayer) -> int:
         if layer.groups > 1:
             return 0
-        stored = budget_bytes(layer, by_bytes) / component_bytes(layer, network.factor_bits)
+        stored = budget_bytes(layer, by_bytes) / component_bytes(
+            layer, typical_bits(network.factor_bits)
+        )
         return int(min(layer.inputs, layer.outputs, stored, by_macs))
 
     return {layer.name: rank_of(layer) for layer in network.layers}

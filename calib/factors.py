@@ -9,7 +9,7 @@ rank 1: a correction of each channel's kernel.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,10 @@ class Surrogate:
 
     b: Float32
     """[outputs, rank]: an output takes what A made in its own group."""
+
+    bits: tuple[int, ...] = ()
+    """[rank]: of each component's rows of A as they are stored (`calib.precision`); empty: not
+    decided, and then they are stored as float16."""
 
     @property
     def rank(self) -> int:
@@ -75,8 +79,11 @@ class Surrogate:
 
     def then_scaled(self, scale: Float32, shift: Float32) -> Surrogate:
         """The surrogate followed by y ← scale · y + shift, at no cost."""
-        return Surrogate(
-            self.gain * scale, self.offset * scale + shift, self.a, self.b * scale[:, None]
+        return replace(
+            self,
+            gain=self.gain * scale,
+            offset=self.offset * scale + shift,
+            b=self.b * scale[:, None],
         )
 
 
@@ -99,6 +106,12 @@ class Factors:
     def __getitem__(self, layer: str) -> Surrogate:
         """The surrogate of a layer."""
         return self.surrogates[layer]
+
+    def in_bits_of(self, other: Factors) -> Factors:
+        """The same, to be stored as finely as other factors of the same ranks."""
+        return Factors(
+            {name: replace(one, bits=other[name].bits) for name, one in self.surrogates.items()}
+        )
 
     def replaced(self, layer: str, surrogate: Surrogate) -> Factors:
         """The same with another surrogate for one layer."""

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from calib.allocation import Bits
 from calib.factors import Factors, Surrogate
 from calib.grouped_fit import SolvedGroups
 from calib.layer_fit import Plan, SolvedLayer
+from calib.precision import lost_share
 from calib.reduced_rank import unexplained
-from calib.sums import Float64
+from calib.row_sums import Float64
 from calib.verify import SMALLEST_GAIN
 from calib.worth import noise_covariance
 
@@ -89,15 +91,17 @@ class Forecast:
 def forecast(plan: Plan, running: Factors) -> Forecast:
     """What the plan will reach, and where the chip is with the factors that run now."""
     return Forecast(
-        {name: _of_layer(one, plan.ranks[name], running[name]) for name, one in plan.solved.items()}
+        {name: _of_layer(one, plan.bits[name], running[name]) for name, one in plan.solved.items()}
     )
 
 
-def _of_layer(one: SolvedLayer | SolvedGroups, rank: int, running: Surrogate) -> LayerForecast:
+def _of_layer(one: SolvedLayer | SolvedGroups, bits: Bits, running: Surrogate) -> LayerForecast:
     s, full, gain = one.statistics, one.metric.full, one.solution.gain
     power = max(_second_moment(one, s.explained_yy + s.rest_yy, s.mean_y), _TINY)
     now = _open_power(one, running)
-    beyond = float(one.solution.values.sum() - one.worth[:rank].sum())
+    rank = len(bits)
+    kept = sum(worth * (1 - lost_share(own)) for worth, own in zip(one.worth, bits, strict=False))
+    beyond = float(one.solution.values.sum() - kept)
     rest = _weighed(full, unexplained(s, gain))
     noise = _weighed(full, noise_covariance(s, gain))
     moments = 2 * 2 * noise / s.rows  # a gain and an offset of each output are fitted to noise too

@@ -21,7 +21,7 @@ from calib.grouped_sums import GroupedStatistics
 from calib.read_noise import ReadNoise
 from calib.reduced_rank import Metric, Solution, explained, unexplained
 from calib.rounding import least_squares_b, rounded_rows
-from calib.sums import Float64
+from calib.row_sums import Float64
 from calib.worth import component_worth
 
 if TYPE_CHECKING:
@@ -42,8 +42,9 @@ class SolvedGroups:
     worth: Float64
     """[k]: the error that the k-th components of all groups take away on samples to come."""
 
-    def surrogate(self, rank: int, bits: int) -> Surrogate:
-        """The surrogate with each group's first components, rounded as it will be stored."""
+    def surrogate(self, bits: tuple[int, ...]) -> Surrogate:
+        """The surrogate with each group's first components, rounded to these bits."""
+        rank = len(bits)
         s, gain = self.statistics, self.solution.gain
         wanted = s.map_y - s.map_z * gain[:, None, :]
         a = (wanted @ self.metric.full @ self.solution.directions[..., :rank]).swapaxes(1, 2)
@@ -58,9 +59,10 @@ class SolvedGroups:
                 offset=offset.reshape(-1).astype(np.float32),
                 a=a.reshape(-1, self.layer.inputs).astype(np.float32),
                 b=b.reshape(self.layer.outputs, rank).astype(np.float32),
+                bits=bits,
             )
 
-    def with_rank(self, rank: int) -> SolvedGroups:
+    def beside(self, rank: int, _lost: float) -> SolvedGroups:
         """The same for the rank that it gets: where that is 0, the gain has more to do."""
         if rank:
             return self

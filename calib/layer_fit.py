@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from calib.allocation import LayerOffer, allocate
+from calib.allocation import Bits, LayerOffer, Rung, allocate
 from calib.budget import Budget
 from calib.costs import component_cost, left_for_branches, uniform_rank
 from calib.factors import Factors, Surrogate
@@ -19,13 +19,16 @@ from calib.graph.linear import LinearLayer
 from calib.grouped_fit import SolvedGroups, solved_groups
 from calib.grouped_sums import GroupedCovariance, GroupedStatistics, GroupedSums
 from calib.packed import PackedNetwork
+from calib.precision import TYPICAL_BITS, lost_share
 from calib.read_noise import ReadNoise
 from calib.reduced_rank import Metric, Solution, metric_from, solve_layer, surrogate_of, with_offset
 from calib.rounding import refitted_b, rounded_rows
-from calib.sums import CovarianceSums, Float64, LayerStatistics, LayerSums, Rows
+from calib.row_sums import Float64, Rows, RowSums
+from calib.sums import LayerStatistics, LayerSums
 from calib.worth import component_worth
 
-METRIC_FLOOR = 0.1
+TYPICALLY_LOST = lost_share(TYPICAL_BITS)
+METRIC_FLOOR = 1.0
 """Of the output metrics, relative to the mean of their diagonals."""
 
 WEIGHT_FLOOR = 1e-3
@@ -38,7 +41,7 @@ class LayerFit:
 
     layer: LinearLayer
     sums: LayerSums | GroupedSums
-    inputs: CovarianceSums | GroupedCovariance | None
+    inputs: RowSums | GroupedCovariance | None
     """Of clean rows, also of samples that were not run on the chip."""
 
     noise: ReadNoise
@@ -60,7 +63,7 @@ class LayerFit:
         if layer.groups > 1:
             covariance = GroupedCovariance(layer.groups, layer.inputs) if exact else None
             return cls(layer, GroupedSums(known, nominal), covariance, noise)
-        inputs = CovarianceSums(layer.inputs) if exact else None
+        inputs = RowSums(layer.inputs) if exact else None
         return cls(layer, LayerSums(known[0], nominal[0]), inputs, noise)
 
     def vary(self, rows: Rows) -> None:
@@ -77,9 +80,7 @@ class LayerFit:
         if isinstance(self.sums, GroupedSums):
             apart = self.inputs if isinstance(self.inputs, GroupedCovariance) else None
             return self.sums.statistics(apart)
-        return self.sums.statistics(
-            self.inputs if isinstance(self.inputs, CovarianceSums) else None
-        )
+        return self.sums.statistics(self.inputs if isinstance(self.inputs, RowSums) else None)
 
 
 Fits = Mapping[str, LayerFit]
@@ -97,20 +98,21 @@ class SolvedLayer:
     worth: Float64
     """[k]: the error that each component takes away on samples to come, as the metric weighs it."""
 
-    def surrogate(self, rank: int, bits: int) -> Surrogate:
-        """The surrogate with the first components, rounded as it will be stored."""
+    def surrogate(self, bits: tuple[int, ...]) -> Surrogate:
+        """The surrogate with the first components, rounded to these bits."""
         statistics, gain, inputs = self.statistics, self.solution.gain, self.layer.inputs
-        free = surrogate_of(statistics, self.metric, self.solution, rank, inputs)
-        if not rank:
+        free = surrogate_of(statistics, self.metric, self.solution, len(bits), inputs)
+        if not bits:
             return free
         a = rounded_rows(free.a.astype(np.float64), statistics.covariance_x, bits)
-        return with_offset(statistics, gain, a, refitted_b(statistics, gain, a))
+        found = with_offset(statistics, gain, a, refitted_b(statistics, gain, a))
+        return replace(found, bits=bits)
 
-    def with_rank(self, rank: int) -> SolvedLayer:
-        """The same for the rank that it gets: where that is 0, the gain has more to do."""
-        if rank:
-            return self
-        return replace(self, solution=solve_layer(self.statistics, self.metric, 0))
+    def beside(self, rank: int, lost: float) -> SolvedLayer:
+        """The same with the gain that is best beside a low-rank part; see `solve_layer`."""
+        solution = solve_layer(self.statistics, self.metric, rank, lost)
+        worth = component_worth(self.statistics, self.metric, solution)
+        return replace(self, solution=solution, worth=worth)
 
 
 Solved = Mapping[str, SolvedLayer | SolvedGroups]
@@ -121,18 +123,12 @@ class Plan:
     """What the budget buys: the components of all layers, and how many each layer gets."""
 
     solved: Solved
-    ranks: Mapping[str, int]
-    bits: int
-    """Of the factors."""
-
-    gain_rank: float
-    """Beside which gains are solved: the rank that the budget would buy in every layer."""
+    bits: Mapping[str, Bits]
+    """Of the components that each layer gets."""
 
     def factors(self) -> Factors:
         """The factors of all layers, from the rows that the plan was made of."""
-        return Factors(
-            {name: one.surrogate(self.ranks[name], self.bits) for name, one in self.solved.items()}
-        )
+        return Factors({name: one.surrogate(self.bits[name]) for name, one in self.solved.items()})
 
 
 def plan_together(network: PackedNetwork, fits: Fits, budget: Budget) -> Plan:
@@ -149,7 +145,7 @@ def plan_together(network: PackedNetwork, fits: Fits, budget: Budget) -> Plan:
     """
     left = left_for_branches(budget, network.layers)
     expected = uniform_rank(left, network.layers)
-    solved = {name: solved_layer(network, fit, expected) for name, fit in fits.items()}
+    solved = {name: solved_layer(network, fit, int(expected)) for name, fit in fits.items()}
     return plan_solved(network, solved, budget)
 
 
@@ -160,14 +156,38 @@ def plan_solved(network: PackedNetwork, solved: Solved, budget: Budget) -> Plan:
         CalibError: the budget does not even hold gains and offsets.
     """
     left = left_for_branches(budget, network.layers)
+    first = allocate(_offers(network, solved), left)
+    fitting = {name: one.beside(*head_of(one.worth, first[name])) for name, one in solved.items()}
+    bits = allocate(_offers(network, fitting), left)
+    final = {
+        name: one if bits[name] or not first[name] else one.beside(0, 0.0)
+        for name, one in fitting.items()
+    }
+    return Plan(final, bits)
+
+
+def _offers(network: PackedNetwork, solved: Solved) -> dict[str, LayerOffer]:
     weights = layer_weights({name: one.metric.weight for name, one in solved.items()})
-    offers = {
-        name: LayerOffer(one.worth * weights[name], component_cost(one.layer, network.factor_bits))
+    return {
+        name: LayerOffer(one.worth * weights[name], _rungs(network, one.layer))
         for name, one in solved.items()
     }
-    ranks = allocate(offers, left)
-    final = {name: one.with_rank(ranks[name]) for name, one in solved.items()}
-    return Plan(final, ranks, network.factor_bits, uniform_rank(left, network.layers))
+
+
+def _rungs(network: PackedNetwork, layer: LinearLayer) -> tuple[Rung, ...]:
+    return tuple(
+        Rung(bits, component_cost(layer, bits), 1 - lost_share(bits))
+        for bits in sorted(network.factor_bits)
+    )
+
+
+def head_of(worth: Float64, bits: Bits) -> tuple[int, float]:
+    """How many components there will be, and the share of them that rounding will lose."""
+    rank = len(bits)
+    if not rank:
+        return 0, 0.0
+    lost = worth[:rank] @ np.array([lost_share(one) for one in bits])
+    return rank, float(lost / worth[:rank].sum())
 
 
 def layer_weights(weights: Mapping[str, float]) -> dict[str, float]:
@@ -183,8 +203,16 @@ def solve_together(network: PackedNetwork, fits: Fits, budget: Budget) -> Factor
     return plan_together(network, fits, budget).factors()
 
 
-def solved_layer(network: PackedNetwork, fit: LayerFit, rank: float) -> SolvedLayer | SolvedGroups:
+def solved_layer(
+    network: PackedNetwork, fit: LayerFit, rank: int, lost: float = TYPICALLY_LOST
+) -> SolvedLayer | SolvedGroups:
     """Solve one layer, its gain as it is best beside a low-rank part of the given rank.
+
+    Args:
+        network: the packed network, with the layer's metric.
+        fit: what was gathered of the layer.
+        rank: of the low-rank part.
+        lost: the share of it that rounding will lose.
 
     Raises:
         SolveError: rows that are too few or not finite.
@@ -193,6 +221,6 @@ def solved_layer(network: PackedNetwork, fit: LayerFit, rank: float) -> SolvedLa
     statistics = fit.statistics()
     if isinstance(statistics, GroupedStatistics):
         return solved_groups(fit, statistics, metric, rank)
-    solution = solve_layer(statistics, metric, int(min(rank, fit.layer.outputs)))
+    solution = solve_layer(statistics, metric, rank, lost)
     worth = component_worth(statistics, metric, solution)
     return SolvedLayer(fit.layer, fit.noise, statistics, metric, solution, worth)

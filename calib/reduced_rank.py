@@ -21,9 +21,20 @@ from numpy.typing import NDArray
 
 from calib.factors import Surrogate
 from calib.grouped_sums import GroupedStatistics
-from calib.sums import Float64, LayerStatistics
+from calib.row_sums import Float64
+from calib.sums import LayerStatistics
 
 ROUNDS = 4
+
+LARGEST_DETOUR = 2.0
+"""How much more error a gain may leave without its components than the better start leaves: beyond,
+it turns the main path off and lets components do its work."""
+
+SLACK = 1e-6
+"""Relative errors that are alike: of such gains the one is best that needs components least."""
+
+SMALLEST_POWER = 1e-4
+"""Of a main path's output beside the reference's, relative: with less its gain tends to 1."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +69,15 @@ def metric_from(columns: NDArray[np.floating], floor: float) -> Metric:
 
 
 @dataclass(frozen=True)
+class _Head:
+    """The components that there will be."""
+
+    rank: int
+    lost: float
+    """The share of them that rounding will lose."""
+
+
+@dataclass(frozen=True)
 class _Point:
     """One visited solution: its gain, its components and what remains beyond its rank."""
 
@@ -69,6 +89,10 @@ class _Point:
     """[m, m]: the components' directions, as columns."""
 
     remaining: float
+    """Error beside components of the rank, what rounding loses of them included."""
+
+    alone: float
+    """Error without any component."""
 
 
 @dataclass(frozen=True)
@@ -82,34 +106,40 @@ class Solution:
     directions: Float64
     """[m, k]: B of each component."""
 
+    debt: float = 0.0
+    """Error that the gain adds where there are no components: they only take it away again."""
 
-def solve_layer(statistics: LayerStatistics, metric: Metric, rank: int) -> Solution:
+
+def solve_layer(
+    statistics: LayerStatistics, metric: Metric, rank: int, lost: float = 0.0
+) -> Solution:
     """The best gain for a low-rank part of the given rank, and all components at that gain.
 
     Args:
         statistics: of the layer's rows.
         metric: the layer's output metric.
         rank: 0 for gain and offset alone.
+        lost: the share of the low-rank part that rounding will lose, so that the gain is not left
+            to be whatever the low-rank part can make up for.
     """
     most = min(statistics.map_y.shape)
-    starts = (np.ones(len(statistics.mean_y)), _regression_gain(statistics))
-    best = min(
-        (
-            point
-            for gain in starts
-            for point in _alternate(statistics, metric, min(rank, most), gain)
-        ),
-        key=lambda point: point.remaining,
-    )
+    gains = (np.ones(len(statistics.mean_y)), _regression_gain(statistics))
+    ways = [_alternate(statistics, metric, _Head(min(rank, most), lost), gain) for gain in gains]
+    far = LARGEST_DETOUR * min(way[0].alone for way in ways)
+    near = [point for way in ways for point in way if point is way[0] or point.alone <= far]
+    least = min(point.remaining for point in near)
+    alike = [point for point in near if point.remaining <= least + SLACK * far]
+    best = min(alike, key=lambda point: point.alone)
     directions = metric.inverse_half @ best.vectors[:, :most]
-    return Solution(best.gain, best.values[:most], directions)
+    debt = max(best.alone - far / LARGEST_DETOUR, 0.0)
+    return Solution(best.gain, best.values[:most], directions, debt)
 
 
-def _alternate(s: LayerStatistics, metric: Metric, rank: int, gain: Float64) -> list[_Point]:
-    points = [_low_rank(s, metric, rank, gain)]
+def _alternate(s: LayerStatistics, metric: Metric, head: _Head, gain: Float64) -> list[_Point]:
+    points = [_low_rank(s, metric, head, gain)]
     for _ in range(ROUNDS):
-        gain = _best_gain(s, metric, points[-1].vectors[:, :rank])
-        points.append(_low_rank(s, metric, rank, gain))
+        gain = _best_gain(s, metric, points[-1].vectors[:, : head.rank], head.lost)
+        points.append(_low_rank(s, metric, head, gain))
     return points
 
 
@@ -129,35 +159,45 @@ def explained(s: LayerStatistics | GroupedStatistics, gain: Float64) -> Float64:
     return _with_gain(s.explained_yy, s.explained_yz, s.explained_zz, gain)
 
 
-def _low_rank(s: LayerStatistics, metric: Metric, rank: int, gain: Float64) -> _Point:
+def _low_rank(s: LayerStatistics, metric: Metric, head: _Head, gain: Float64) -> _Point:
     residual, rest = explained(s, gain), unexplained(s, gain)
     values, vectors = np.linalg.eigh(metric.half @ residual @ metric.half)
     values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
     beyond_x = float(np.einsum("ij,ji->", metric.full, rest))
-    return _Point(gain, values, vectors, float(values[rank:].sum()) + beyond_x)
+    first, rest_of = float(values[: head.rank].sum()), float(values[head.rank :].sum())
+    remaining, alone = (beyond_x + rest_of + part * first for part in (head.lost, 1.0))
+    return _Point(gain, values, vectors, remaining, alone)
 
 
-def _best_gain(s: LayerStatistics, metric: Metric, vectors: Float64) -> Float64:
-    """The gain of least error once the components `vectors` are taken care of."""
+def _best_gain(s: LayerStatistics, metric: Metric, vectors: Float64, lost: float) -> Float64:
+    """The gain of least error once all of `vectors` but what is lost is taken care of."""
     full = metric.full
     project = metric.half @ vectors
-    open_part = full - project @ project.T
+    open_part = full - (1 - lost) * (project @ project.T)
     matrix = open_part * s.explained_zz + full * s.rest_zz
     wanted = np.einsum("ij,ji->i", open_part, s.explained_yz) + np.einsum(
         "ij,ji->i", full, s.rest_yz
     )
-    return _towards_one(matrix, wanted)
+    return _towards_one(matrix, wanted, np.diag(full) * np.diag(s.explained_yy + s.rest_yy))
 
 
 def _regression_gain(s: LayerStatistics) -> Float64:
     zz = np.diag(s.explained_zz + s.rest_zz)
-    return _towards_one(np.diag(zz), np.diag(s.explained_yz + s.rest_yz).copy())
+    yz, yy = np.diag(s.explained_yz + s.rest_yz), np.diag(s.explained_yy + s.rest_yy)
+    return _towards_one(np.diag(zz), yz.copy(), yy)
 
 
-def _towards_one(matrix: Float64, wanted: Float64) -> Float64:
-    """Solve for a gain; where nothing decides, it is 1."""
+def _towards_one(matrix: Float64, wanted: Float64, powers: Float64) -> Float64:
+    """Solve for a gain; where nothing decides, it is 1.
+
+    Args:
+        matrix: [m, m], what squares and products of gains cost.
+        wanted: [m], what gains bring.
+        powers: [m], of the reference outputs: far weaker ones of the main path are no signal.
+    """
     ridge = 1e-6 * max(float(np.trace(matrix)) / len(matrix), 0.0) + np.finfo(np.float64).tiny
-    regular = matrix + ridge * np.eye(len(matrix))
+    missing = np.maximum(SMALLEST_POWER * powers - np.diag(matrix), 0.0)
+    regular = matrix + np.diag(ridge + missing)
     return np.ones(len(matrix)) + np.linalg.solve(regular, wanted - matrix.sum(axis=1))
 
 

@@ -10,29 +10,46 @@ the grid that `calib.factor_codes` stores.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import NDArray
 
-from calib.factor_codes import steps_of
-from calib.sums import Float64, LayerStatistics
+from calib.precision import FLOAT_BITS
+from calib.row_codes import steps_of
+from calib.row_sums import Covariance, Float64, RowCovariance
+from calib.sums import LayerStatistics
 
+Bits = Sequence[int] | NDArray[np.intp]
 LARGEST_INPUTS = 2048
 """Rows longer than this are rounded to the nearest: passing errors on costs inputs³."""
 
 _DAMPING = 1e-2
-_FULL_PRECISION_BITS = 16
 
 
-def rounded_rows(a: Float64, covariance: Float64, bits: int) -> Float64:
-    """Rows of A [rank, d] on their grids of `bits`, errors passed on by the inputs' covariance.
+def rounded_rows(a: Float64, covariance: Covariance, bits: Bits) -> Float64:
+    """Rows of A [rank, d] on their grids of `bits` [rank], errors passed on by the covariance.
 
     Also of many A at once, [groups, rank, d], each with a covariance of its own.
     """
-    if bits >= _FULL_PRECISION_BITS or not a.size:
+    each = np.asarray(bits, np.intp)
+    coarse = each < FLOAT_BITS
+    if not coarse.any() or not a.size:
         return a
+    found = a.copy()
+    found[..., coarse, :] = _on_grids(a[..., coarse, :], covariance, each[coarse])
+    return found
+
+
+def _on_grids(a: Float64, covariance: Covariance, bits: NDArray[np.intp]) -> Float64:
     d = a.shape[-1]
-    steps = steps_of(a.reshape(-1, d), bits).astype(np.float64).reshape(a.shape[:-1])
-    limit = 2 ** (bits - 1) - 1
-    passing = _passing(covariance) if d <= LARGEST_INPUTS else None
+    every = np.broadcast_to(bits, a.shape[:-1])
+    steps = steps_of(a.reshape(-1, d), every.reshape(-1)).astype(np.float64)
+    steps = steps.reshape(a.shape[:-1])
+    limit = 2.0 ** (bits - 1) - 1
+    passing = None
+    if d <= LARGEST_INPUTS and not isinstance(covariance, RowCovariance):
+        passing = _passing(covariance)
     rounded, errors = np.zeros_like(a), np.zeros_like(a)
     for j in range(d):
         wanted = a[..., j]
@@ -62,7 +79,7 @@ def refitted_b(statistics: LayerStatistics, gain: Float64, a: Float64) -> Float6
     return least_squares_b(statistics.covariance_x, wanted, a)
 
 
-def least_squares_b(covariance: Float64, wanted: Float64, a: Float64) -> Float64:
+def least_squares_b(covariance: Covariance, wanted: Float64, a: Float64) -> Float64:
     """The B [m, rank] that fits best to A [rank, d], inputs of this covariance and maps [d, m].
 
     Also for many layers at once, each array with the same axes in front.

@@ -90,8 +90,12 @@ def _surrogate(layer: LinearLayer, constants: Mapping[str, Array]) -> Surrogate:
         a_rows, b_rows = np.zeros((0, layer.inputs)), np.zeros((layer.outputs, 0))
     else:
         a_rows, b_rows = _a_rows(layer, a), _b_rows(layer, b)
-    parts = (gain.reshape(-1), offset.reshape(-1), a_rows, b_rows)
-    return Surrogate(*(part.astype(np.float32) for part in parts))
+    return Surrogate(
+        gain=gain.reshape(-1).astype(np.float32),
+        offset=offset.reshape(-1).astype(np.float32),
+        a=a_rows.astype(np.float32),
+        b=b_rows.astype(np.float32),
+    )
 
 
 def _channel_shape(layer: LinearLayer) -> tuple[int, ...]:

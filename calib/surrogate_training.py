@@ -93,7 +93,7 @@ class Trained:
 
 
 def zero_start(
-    layers: Sequence[LinearLayer], ranks: Mapping[str, int], generator: np.random.Generator
+    layers: Sequence[LinearLayer], bits: Mapping[str, Sequence[int]], generator: np.random.Generator
 ) -> Factors:
     """Factors that change nothing yet but can learn: A normal of variance 1/d, B zero.
 
@@ -102,18 +102,19 @@ def zero_start(
 
     Args:
         layers: of the network.
-        ranks: by layer; of each of its groups.
+        bits: by layer, of each component, as it will be stored.
         generator: draws A.
     """
     found = {}
     for layer in layers:
-        rank = ranks[layer.name]
+        rank = len(bits[layer.name])
         a = generator.standard_normal((layer.groups * rank, layer.inputs))
         found[layer.name] = Surrogate(
             gain=np.ones(layer.outputs, np.float32),
             offset=np.zeros(layer.outputs, np.float32),
             a=(a / math.sqrt(layer.inputs)).astype(np.float32),
             b=np.zeros((layer.outputs, rank), np.float32),
+            bits=tuple(bits[layer.name]),
         )
     return Factors(found)
 

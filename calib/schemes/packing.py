@@ -1,4 +1,4 @@
-"""Packing of 4-bit codes, two to a byte, and of floats into scaled integers."""
+"""Packing of codes of a few bits into bytes, the first code in the low bits."""
 
 from __future__ import annotations
 
@@ -36,3 +36,31 @@ def unpack_nibbles(
     if signed:
         flat = np.where(flat > 7, flat - 16, flat).astype(np.int8)
     return flat[:count].reshape(shape)
+
+
+def pack_codes(codes: NDArray[np.int8], bits: int) -> bytes:
+    """Signed codes [n] of 2 to 8 bits to ceil(n · bits / 8) bytes."""
+    lowest = np.unpackbits(
+        codes.reshape(-1, 1).view(np.uint8), axis=1, count=bits, bitorder="little"
+    )
+    return np.packbits(lowest, bitorder="little").tobytes()
+
+
+def unpack_codes(packed: bytes, count: int, bits: int) -> NDArray[np.int8]:
+    """The inverse of `pack_codes`, for `count` codes.
+
+    Raises:
+        CalibError: the number of bytes does not fit.
+    """
+    needed = (count * bits + 7) // 8
+    if len(packed) != needed:
+        raise CalibError(
+            f"{len(packed)} bytes hold {count} codes of {bits} bits, which take {needed}; "
+            "the file is damaged: make or copy it again"
+        )
+    taken = np.unpackbits(
+        np.frombuffer(packed, np.uint8), count=count * bits, bitorder="little"
+    ).reshape(count, bits)
+    filled = np.repeat(taken[:, -1:], 8 - bits, axis=1)  # the sign goes on to the left
+    whole = np.packbits(np.hstack([taken, filled]), axis=1, bitorder="little")
+    return whole.reshape(count).view(np.int8)
