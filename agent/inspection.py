@@ -17,6 +17,7 @@ from calib.costs import (
     surrogate_share,
     weight_bytes,
 )
+from calib.drawn_references import DrawnReferences
 from calib.graph.linear import LinearLayer
 from calib.packed import PackedNetwork
 from device_models.bitplane_model import BitPlaneSram
@@ -27,7 +28,6 @@ from device_models.energy import estimate
 def inspection_document(package: Package) -> dict[str, Any]:
     """What `inspect` says, but for the bytes of the file."""
     network = package.network
-    references = network.references
     return {
         "model": package.model,
         "scheme": network.scheme,
@@ -41,17 +41,26 @@ def inspection_document(package: Package) -> dict[str, Any]:
         "surrogate_mac_share": surrogate_share(network.layers, budgeted_ranks(network)),
         "surrogate_bytes": allowed(network.budget, network.layers).bytes,
         "energy": _energy(network),
-        "references": {
-            "form": network.references_as,
-            "count": references.count - references.held_back,
-            "held_back": references.held_back,
-            "positions": network.positions_per_sample,
-        },
+        "references": references_document(network),
         "classes": network.decision.classes,
         "ranges": {
             "method": network.ranges.method,
             "output_errors": dict(network.ranges.output_errors),
         },
+    }
+
+
+def references_document(network: PackedNetwork) -> dict[str, Any]:
+    """What the references are, and over how many samples they were taken."""
+    references = network.references
+    drawn = references if isinstance(references, DrawnReferences) else None
+    return {
+        "form": network.references_as,
+        "count": references.count - references.held_back,
+        "held_back": references.held_back,
+        "positions": network.positions_per_sample,
+        "samples": references.count if drawn is None else drawn.samples,
+        "moment_rank": None if drawn is None else drawn.rank,
     }
 
 

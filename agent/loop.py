@@ -31,7 +31,7 @@ from calib.forecast import Forecast, forecast
 from calib.layer_fit import Plan
 from calib.packed import PackedNetwork
 from calib.references import fit_indices
-from calib.selection import Chosen, rule_named, select
+from calib.selection import Chosen, first_draws, rule_named, select
 from calib.sensitivity import Sensitivity
 from calib.verify import Judgement, Verdict, judge, refused
 
@@ -120,7 +120,7 @@ class ClosedLoop:
             tell: is told what can be reached, before it is tried.
         """
         started_s = self.clock()
-        method = resolve(request.method, self.runtime)
+        method = resolve(request.method, self.runtime, self.network)
         before = self.measure()
         known = self._fill_buffer(request)
         chosen = self._choose(request, known)
@@ -164,6 +164,10 @@ class ClosedLoop:
         return found
 
     def _choose(self, request: CalibrationRequest, known: Candidates) -> tuple[Chosen, ...]:
+        if not self.network.has_samples:
+            return first_draws(
+                request.select, fit_indices(self.network.references), request.samples
+            )
         held = [sample.index for sample in self.buffer.samples if sample.origin is Origin.REFERENCE]
         usable = known.of(np.array(held, np.intp))
         return select(request.select, usable, request.samples, self.generator)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.errors import RuntimeUnavailableError
 from agent.runtimes.base import Float32, LayerTrace, ProbingRuntime, Runtime, Trace, can_probe
-from calib.candidates import Candidates, look_at, together
+from calib.candidates import Candidates, look_at, nobody, together
 from calib.factors import Factors
 from calib.graph.linear import LinearLayer, multiply
 from calib.layer_error import LayerError, layer_errors
 from calib.packed import PackedNetwork
+from calib.predicted_loss import PredictedLoss
 from calib.references import LayerReference, ReferenceBlock, held_back_indices, in_blocks
 from calib.verify import Judgement
 
@@ -20,7 +23,13 @@ Pairs = Mapping[str, tuple[Float32, Float32]]
 
 
 def judge_chip(runtime: Runtime, network: PackedNetwork, factors: Factors) -> Judgement:
-    """Run the held-back samples and compare answers and layers with the references."""
+    """Run the held-back samples and compare answers and layers with the references.
+
+    Raises:
+        RuntimeUnavailableError: there are no samples, and single layers cannot be driven.
+    """
+    if not network.has_samples:
+        return _judge_layers(driven(runtime), network, factors)
     losses: list[NDArray[np.floating]] = []
 
     def compared() -> Iterator[Pairs]:
@@ -32,6 +41,37 @@ def judge_chip(runtime: Runtime, network: PackedNetwork, factors: Factors) -> Ju
 
     errors: dict[str, LayerError] = layer_errors(compared())
     return Judgement(float(np.concatenate(losses).mean()), errors)
+
+
+def _judge_layers(runtime: ProbingRuntime, network: PackedNetwork, factors: Factors) -> Judgement:
+    """Drive each layer with the held-back draws; what that does to answers is predicted."""
+    predicted = PredictedLoss.of(network.metrics)
+
+    def compared() -> Iterator[Pairs]:
+        for block in in_blocks(network.references, held_back_indices(network.references)):
+            pairs = {
+                layer.name: _probed(runtime, layer, block.layers[layer.name], factors)
+                for layer in runtime.layers
+            }
+            predicted.add(pairs)
+            yield pairs
+
+    errors = layer_errors(compared())
+    return Judgement(predicted.loss(), errors)
+
+
+def driven(runtime: Runtime) -> ProbingRuntime:
+    """The runtime, if its single layers can be driven: all that moments are good for.
+
+    Raises:
+        RuntimeUnavailableError: they cannot.
+    """
+    if can_probe(runtime):
+        return cast("ProbingRuntime", runtime)
+    raise RuntimeUnavailableError(
+        "the bundle holds moments and no samples, and this runtime cannot drive single layers with "
+        "rows that are drawn from them; pack the model with --references-as stored"
+    )
 
 
 def against_references(trace: Trace, block: ReferenceBlock) -> Pairs:
@@ -51,6 +91,8 @@ def candidates(
 ) -> Candidates:
     """What is known of samples that may be chosen: above all, what the chip does to each.
 
+    Where moments stand for samples there is nobody to choose from.
+
     Args:
         runtime: the chip.
         network: what it runs.
@@ -59,6 +101,8 @@ def candidates(
         with_answers: whether the chip's answers are wanted, too; a runtime that is only tapped
             gives them anyway, another one runs each sample once for them.
     """
+    if not network.has_samples:
+        return nobody()
     parts = []
     for block in in_blocks(network.references, indices, with_gradients=True):
         errors, answers = _looked_at(runtime, block, factors, with_answers=with_answers)
@@ -102,5 +146,13 @@ def expected_outputs(layer: LinearLayer, seen: LayerTrace, clean: LayerReference
 def _probed_error(
     runtime: ProbingRuntime, layer: LinearLayer, clean: LayerReference, factors: Factors
 ) -> Float32:
+    outputs, wanted = _probed(runtime, layer, clean, factors)
+    return outputs - wanted
+
+
+def _probed(
+    runtime: ProbingRuntime, layer: LinearLayer, clean: LayerReference, factors: Factors
+) -> tuple[Float32, Float32]:
+    """What one layer makes of its clean inputs, and what it should make of them."""
     main = runtime.probe(layer, clean.rows)
-    return factors[layer.name].apply(main, clean.rows) - clean.outputs
+    return factors[layer.name].apply(main, clean.rows), clean.outputs

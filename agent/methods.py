@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from agent.errors import RuntimeUnavailableError
 from agent.gathering import flat
+from agent.measurement import driven
 from agent.runtimes.base import (
     Float32,
     LayerwiseRuntime,
@@ -52,21 +53,23 @@ def fit(
     Raises:
         RuntimeUnavailableError: no such method, or the runtime cannot do it.
     """
-    return METHODS[resolve(method, runtime)](runtime, network, chosen, plan)
+    return METHODS[resolve(method, runtime, network)](runtime, network, chosen, plan)
 
 
-def resolve(method: str, runtime: Runtime) -> str:
+def resolve(method: str, runtime: Runtime, network: PackedNetwork) -> str:
     """The method that `auto` stands for here; others are checked.
 
     Raises:
         RuntimeUnavailableError: no such method, or the runtime cannot do it.
     """
-    if method == "auto":
-        return _closed_form(runtime)
-    if method not in METHODS:
+    if method not in {"auto", *METHODS}:
         raise RuntimeUnavailableError(
             f"there is no method {method!r}; choose one of auto, {', '.join(METHODS)}"
         )
+    if not network.has_samples:
+        return _for_moments(method, runtime)
+    if method == "auto":
+        return _closed_form(runtime)
     if method == "probe" and not can_probe(runtime):
         raise RuntimeUnavailableError(
             "this runtime cannot drive single layers; choose --method sequential"
@@ -77,6 +80,17 @@ def resolve(method: str, runtime: Runtime) -> str:
             f"them; choose --method {_closed_form(runtime)}"
         )
     return method
+
+
+def _for_moments(method: str, runtime: Runtime) -> str:
+    """Where there are no samples, single layers are all that can be driven."""
+    driven(runtime)
+    if method not in {"auto", "probe"}:
+        raise RuntimeUnavailableError(
+            f"--method {method} runs samples through the network, and the bundle holds moments "
+            "alone; choose --method probe, or pack the model with --references-as recomputed"
+        )
+    return "probe"
 
 
 def _closed_form(runtime: Runtime) -> str:
@@ -124,7 +138,13 @@ def fit_sequentially(
 def moment_pass(
     runtime: Runtime, network: PackedNetwork, chosen: Indices, factors: Factors
 ) -> Factors:
-    """Match each channel's mean and spread, layer after layer of the corrected chip."""
+    """Match each channel's mean and spread, layer after layer of the corrected chip.
+
+    Without samples nothing can be run, and the factors stay. (Matched on drawn rows, each layer by
+    itself, or on network inputs drawn from moments, they were no better: docs/design.md.)
+    """
+    if not network.has_samples:
+        return factors
     blocks = list(in_blocks(network.references, chosen, with_rows=False))
     samples = np.concatenate([block.inputs for block in blocks])
     matched = dict(factors.surrogates)

@@ -18,6 +18,8 @@ from calib.schemes.activations import ActivationCode
 from calib.schemes.weights import QuantisedWeights, scheme_named
 
 Float16 = NDArray[np.float16]
+FLOAT_WEIGHTS_NEEDED = frozenset({"recomputed", "moments"})
+"""References that the board computes with the float network's weights."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,11 @@ class PackedNetwork:
 
     budget_mac_share: float | None = None
     """The surrogates' multiply-accumulates, at most, as a share of the network's."""
+
+    @property
+    def has_samples(self) -> bool:
+        """Whether there are samples to run through the network, or moments of single layers."""
+        return self.references_as != "moments"
 
     @property
     def budget(self) -> Budget:
@@ -138,7 +145,7 @@ def requantised(network: PackedNetwork, scheme: str) -> PackedNetwork:
     codes = {name: quantise(weight) for name, weight in as_float32(network.float_weights).items()}
     nominal = {name: code.values() for name, code in codes.items()}
     graph = with_weights(network.graph, network.layers, nominal)
-    keep_float = network.references_as == "recomputed"
+    keep_float = network.references_as in FLOAT_WEIGHTS_NEEDED
     return replace(
         network,
         graph=graph,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from calib.budget import Budget
 from calib.costs import left_for_branches
 from calib.decision import Decision, check_labels, decision_graph, ends_in_classes
+from calib.drawn_references import references_from_moments
 from calib.errors import GraphError, SampleError
 from calib.graph.executor import check_samples, run
 from calib.graph.linear import LinearLayer, linear_layers
@@ -18,17 +19,20 @@ from calib.graph.model import Graph
 from calib.output_metric import metric_columns
 from calib.packed import PackedNetwork, as_float32, requantised, with_weights
 from calib.ranges import choose_ranges
-from calib.reference_plan import Costs, ReferencePlan, plan_references, split_samples
+from calib.reference_plan import MOMENT_RANK, Costs, ReferencePlan, plan_references, split_samples
 from calib.references import (
     References,
     SampleCodes,
     encode_samples,
     recompute_references,
 )
+from calib.schemes.activations import ActivationCode
 from calib.schemes.weights import FLOAT, scheme_named
 from calib.stored_references import store_references
 
 Float32 = NDArray[np.float32]
+MOMENT_POSITIONS = 64
+"""Of each layer and sample, that moments are taken over: they cost nothing on the board."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,9 @@ class PackOptions:
     references: int = 96
     held_back: int = 32
     references_as: str = "auto"
+    moment_rank: int = MOMENT_RANK
+    """Of the correlations of each layer's inputs, where moments stand for samples."""
+
     budget_bytes: int = 1024 * 1024
     factor_bits: int = 4
     seed: int = 0
@@ -157,7 +164,7 @@ def _unquantised(
         ranges=ranges,
         decision=given.decision,
         metrics=metrics,
-        references=_references(network, given.decision, given.samples, plan, options.seed),
+        references=_references(network, given, activations, options.seed),
         references_as=plan.form,
         positions_per_sample=plan.positions,
         seed=options.seed,
@@ -192,27 +199,31 @@ def _plan(
     split = split_samples(len(x), options.held_back, options.references)
     samples = encode_samples(x[: sum(split)].astype(np.float32))
     answers = run(graph, x[:1])[graph.output]
-    costs = Costs(layers, samples.bytes_per_sample, answers.nbytes, options.scheme == FLOAT)
+    kept_anyway = options.scheme == FLOAT
+    sample_bytes = samples.bytes_per_sample
+    costs = Costs(layers, sample_bytes, answers.nbytes, kept_anyway, options.moment_rank)
     plan = plan_references(costs, options.references_as, options.budget_bytes, *split)
     kept = np.concatenate([np.arange(plan.held_back), split[0] + np.arange(plan.references)])
     return plan, SampleCodes(samples.codes[kept], samples.scale, samples.offset)
 
 
 def _references(
-    network: Graph,
-    decision: Decision,
-    samples: SampleCodes,
-    plan: ReferencePlan,
-    seed: int,
+    network: Graph, given: _Material, activations: Mapping[str, ActivationCode], seed: int
 ) -> References:
+    plan = given.plan
+    moments = plan.form == "moments"
     recomputed = recompute_references(
         network,
-        decision,
-        samples,
+        given.decision,
+        given.samples,
         held_back=plan.held_back,
-        positions=plan.positions,
+        positions=MOMENT_POSITIONS if moments else plan.positions,
         seed=seed,
     )
+    if moments:
+        return references_from_moments(
+            recomputed, activations, rank=plan.rank, rows=plan.positions, seed=seed
+        )
     if plan.form == "recomputed":
         return recomputed
-    return store_references(recomputed, recomputed.layers, samples)
+    return store_references(recomputed, recomputed.layers, given.samples)

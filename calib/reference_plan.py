@@ -7,13 +7,20 @@ from dataclasses import dataclass
 
 from calib.errors import CalibError, SampleError
 from calib.graph.linear import LinearLayer
+from calib.input_moments import moment_bytes
 from calib.references import position_bytes
 from calib.stored_references import stored_bytes_per_position
 
 POSITIONS = 16
 """Sampled positions a layer and sample; more were no better on real networks."""
 
+MOMENT_RANK = 16
+"""Common causes of each layer's inputs."""
+
 FEWEST_STORED_POSITIONS = 2
+SAMPLES_PER_COMMON_CAUSE = 4
+"""So that no direction of the moments belongs to a single sample."""
+
 FEWEST_SAMPLES = 8
 
 
@@ -26,6 +33,8 @@ class ReferencePlan:
     references: int
     positions: int
     bytes: int
+    rank: int = 0
+    """Of the correlations, where moments are kept."""
 
     @property
     def samples(self) -> int:
@@ -43,10 +52,20 @@ class Costs:
     float_weights_kept: bool
     """Whether the bundle keeps float weights anyway (scheme `float`)."""
 
+    moment_rank: int = MOMENT_RANK
+    """Of the correlations, at most."""
+
     def recomputed(self, samples: int) -> int:
         """Float16 weights and the samples themselves."""
+        return self._weights() + samples * self.sample_bytes
+
+    def moments(self, rank: int) -> int:
+        """Float16 weights and the moments of the layers' inputs, whatever the samples."""
+        return self._weights() + moment_bytes(self.layers, rank)
+
+    def _weights(self) -> int:
         weights = sum(2 * layer.weight.size for layer in self.layers)
-        return (0 if self.float_weights_kept else weights) + samples * self.sample_bytes
+        return 0 if self.float_weights_kept else weights
 
     def stored(self, held_back: int, references: int, positions: int) -> int:
         """Samples, answers, positions, and codes of rows, outputs and gradients."""
@@ -89,15 +108,16 @@ def plan_references(
 ) -> ReferencePlan:
     """Choose form, samples and positions within the budget.
 
-    As many samples as fit, in either form, with as many positions as fit then; where both forms
-    have the same, `auto` takes the one of fewer bytes.
+    As many samples as fit, stored or recomputed, with as many positions as fit then; where both
+    forms have the same, `auto` takes the one of fewer bytes. Moments cost the same whatever the
+    samples, so only their rank is lowered; `auto` never takes them, as they judge single layers.
 
     Raises:
         CalibError: not even eight samples fit, or the form is unknown.
     """
     if form not in FORMS:
         raise CalibError(f"references are kept as one of {', '.join(FORMS)}, not {form!r}")
-    forms = [_FORMS[form]] if form != "auto" else list(_FORMS.values())
+    forms = [_FORMS[form]] if form != "auto" else [_stored, _recomputed]
     for samples in range(held_back + references, FEWEST_SAMPLES - 1, -1):
         share = _share(samples, held_back, references)
         plans = [find(costs, budget_bytes, share, samples - share) for find in forms]
@@ -107,6 +127,8 @@ def plan_references(
     share = _share(FEWEST_SAMPLES, held_back, references)
     stored = costs.stored(share, FEWEST_SAMPLES - share, FEWEST_STORED_POSITIONS)
     smallest = min(stored, costs.recomputed(FEWEST_SAMPLES))
+    if form == "moments":
+        smallest = costs.moments(0)
     raise CalibError(
         f"references of {FEWEST_SAMPLES} samples, {form}, do not fit {budget_bytes / 1024:.4g} "
         f"KiB; the cheapest form takes {-(-smallest // 1024)} KiB: raise --budget-kib"
@@ -138,5 +160,17 @@ def _stored(
     return None
 
 
-_FORMS = {"recomputed": _recomputed, "stored": _stored}
+def _moments(
+    costs: Costs, budget_bytes: int, held_back: int, references: int
+) -> ReferencePlan | None:
+    samples = held_back + references
+    highest = min(costs.moment_rank, samples // SAMPLES_PER_COMMON_CAUSE)
+    for rank in range(highest, -1, -1):
+        size = costs.moments(rank)
+        if size <= budget_bytes:
+            return ReferencePlan("moments", held_back, references, POSITIONS, size, rank)
+    return None
+
+
+_FORMS = {"recomputed": _recomputed, "stored": _stored, "moments": _moments}
 FORMS = ("auto", *_FORMS)

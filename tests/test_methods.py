@@ -107,9 +107,9 @@ def test_sequential_needs_no_more_than_taps(kind: str) -> None:
 def test_auto_probes_where_it_can() -> None:
     network = network_of("classifier")
     runtime = chip_of(network)
-    assert resolve("auto", runtime) == "probe"
-    assert resolve("auto", tapped(runtime)) == "sequential"
-    assert resolve("sequential", runtime) == "sequential"
+    assert resolve("auto", runtime, network) == "probe"
+    assert resolve("auto", tapped(runtime), network) == "sequential"
+    assert resolve("sequential", runtime, network) == "sequential"
 
 
 def test_a_probe_that_the_runtime_cannot_do_is_refused() -> None:
@@ -119,9 +119,9 @@ def test_a_probe_that_the_runtime_cannot_do_is_refused() -> None:
         fitted("probe", runtime, network, chosen_of(network), 4)
     assert "\n" not in str(caught.value)
     with pytest.raises(RuntimeUnavailableError, match="choose one of auto, probe, sequential"):
-        resolve("guess", runtime)
+        resolve("guess", runtime, network)
     with pytest.raises(RuntimeUnavailableError, match="choose --method sequential"):
-        resolve("gradient", runtime)
+        resolve("gradient", runtime, network)
 
 
 @EVERY_KIND

@@ -181,7 +181,7 @@ def test_a_budget_that_nothing_fits_is_refused_with_the_least() -> None:
 
 
 def test_an_unknown_form_is_refused() -> None:
-    with pytest.raises(CalibError, match="one of auto, recomputed, stored, not 'both'"):
+    with pytest.raises(CalibError, match="one of auto, recomputed, stored, moments, not 'both'"):
         plan_references(costs_of(classifier()), "both", 10**6, 8, 24)
 
 

@@ -112,10 +112,13 @@ def _keep(session: Session, calibration: Calibration) -> int:
 
 def _samples_looked_at(session: Session, request: CalibrationRequest) -> int:
     """Judged twice, predicted, planned, fitted, matched once; about right is right enough."""
-    references = session.loop.network.references
+    network = session.loop.network
+    references = network.references
     fit = references.count - references.held_back
     chosen = fit if request.select == "all" else min(request.samples, fit)
-    method = resolve(request.method, session.loop.runtime)
+    method = resolve(request.method, session.loop.runtime, network)
+    if not network.has_samples:
+        return 2 * references.held_back + fit
     planned = fit if can_probe(session.loop.runtime) else chosen
     fitted = chosen * len(session.loop.network.layers) if method == "sequential" else 0
     trained = fit if method in GRADIENT_METHODS else 0

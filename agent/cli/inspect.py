@@ -10,6 +10,7 @@ import click
 
 from agent.cli.budget import budget_text
 from agent.cli.common import FILE, emit, json_option
+from agent.cli.references import references_text
 from agent.cli.table import Cell, pairs, table
 from agent.cli.units import bytes_text
 from agent.inspection import inspection_document
@@ -58,7 +59,7 @@ def report(document: dict[str, Any]) -> str:
 
 
 def _facts(document: dict[str, Any]) -> str:
-    energy, references = document["energy"], document["references"]
+    energy = document["energy"]
     estimate = (
         f"{energy['total_pj'] / 1e6:.3g} µJ an inference, {energy['tops_per_watt']:.3g} TOPS/W "
         f"on {energy['device']} (estimate)"
@@ -67,10 +68,6 @@ def _facts(document: dict[str, Any]) -> str:
     )
     share = document["surrogate_mac_share"]
     limit = bytes_text(document["surrogate_bytes"])
-    kept = (
-        f"{references['count']} and {references['held_back']} held back, {references['form']}, "
-        f"{references['positions']} positions a layer"
-    )
     return pairs(
         [
             ("model", document["model"]),
@@ -81,7 +78,7 @@ def _facts(document: dict[str, Any]) -> str:
                 f"{budget_text(document['budget'])}: at most {limit} of factors",
             ),
             ("size", bytes_text(document["bytes"])),
-            ("references", kept),
+            ("references", references_text(document["references"])),
             ("operations", f"{document['multiply_accumulates']:,} multiply-accumulates"),
             ("surrogate", f"about {share:.1%} of these on top, once calibrated"),
             ("bit operations", f"{document['ebops']:,.0f}"),

@@ -11,13 +11,15 @@ import click
 from agent.cli.budget import budget_options, budget_text, chosen_budget, rank_option
 from agent.cli.common import FILE, emit, json_option
 from agent.cli.progress import progress
+from agent.cli.references import references_text
 from agent.cli.table import pairs
 from agent.cli.units import bytes_text
+from agent.inspection import references_document
 from agent.store.bundle import write_bundle
 from agent.store.package import Package, to_parts
 from agent.workstation.pack import PHASES, pack
 from calib.prepare import PackOptions
-from calib.reference_plan import FORMS
+from calib.reference_plan import FORMS, MOMENT_RANK
 from calib.schemes.weights import FLOAT, SCHEMES
 
 
@@ -70,7 +72,15 @@ from calib.schemes.weights import FLOAT, SCHEMES
     type=click.Choice(FORMS),
     default="auto",
     show_default=True,
-    help="Their layers' clean outputs: computed on the board, or in the bundle.",
+    help="Their layers' clean outputs: computed on the board, or in the bundle; or moments, with "
+    "no sample in the bundle.",
+)
+@click.option(
+    "--moment-rank",
+    type=click.IntRange(0, 1024),
+    default=MOMENT_RANK,
+    show_default=True,
+    help="Of the correlations that moments keep of each layer's inputs.",
 )
 @click.option(
     "--budget-kib",
@@ -109,6 +119,7 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
     references: int,
     held_back: int,
     references_as: str,
+    moment_rank: int,
     budget_kib: int,
     runtime: str,
     seed: int,
@@ -128,6 +139,7 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
         references=references,
         held_back=held_back,
         references_as=references_as,
+        moment_rank=moment_rank,
         budget_bytes=budget_kib * 1024,
         seed=seed,
         surrogate_bytes=budget_bytes,
@@ -145,7 +157,7 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
 def describe(package: Package, out: Path, written: int) -> dict[str, Any]:
     """What was packed."""
     network = package.network
-    references = network.references
+    references = references_document(network)
     return {
         "file": str(out),
         "bytes": written,
@@ -157,10 +169,12 @@ def describe(package: Package, out: Path, written: int) -> dict[str, Any]:
         "runtime": package.runtime,
         "layers": len(network.layers),
         "classes": network.decision.classes,
-        "references": references.count - references.held_back,
-        "held_back": references.held_back,
-        "references_as": network.references_as,
-        "positions": network.positions_per_sample,
+        "references": references["count"],
+        "held_back": references["held_back"],
+        "references_as": references["form"],
+        "positions": references["positions"],
+        "samples_seen": references["samples"],
+        "moment_rank": references["moment_rank"],
         "ranges": {
             "method": network.ranges.method,
             "output_errors": dict(network.ranges.output_errors),
@@ -171,9 +185,13 @@ def describe(package: Package, out: Path, written: int) -> dict[str, Any]:
 def _table(result: dict[str, Any]) -> str:
     ranges = result["ranges"]
     errors = ", ".join(f"{name} {error:.3g}" for name, error in ranges["output_errors"].items())
-    kept = (
-        f"{result['references']} and {result['held_back']} held back, {result['references_as']}, "
-        f"{result['positions']} positions a layer"
+    kept = references_text(
+        {
+            "form": result["references_as"],
+            "count": result["references"],
+            "samples": result["samples_seen"],
+            **{name: result[name] for name in ("held_back", "positions", "moment_rank")},
+        }
     )
     return pairs(
         [

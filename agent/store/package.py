@@ -19,7 +19,12 @@ from agent.store.bundle import Bundle, bundle_bytes
 from agent.store.fields import Fields, array_of
 from agent.store.npy import Array
 from agent.store.package_layers import LayerParts, check_sizes, read_layers, write_layers
-from agent.store.package_references import read_samples, read_stored, write_references
+from agent.store.package_references import (
+    read_moments,
+    read_samples,
+    read_stored,
+    write_references,
+)
 from calib.budget import Budget
 from calib.decision import Decision, decision_graph
 from calib.errors import CalibError
@@ -27,7 +32,8 @@ from calib.graph.linear import LinearLayer, linear_layers, shapes
 from calib.graph.model import Graph
 from calib.graph.serial import from_document, to_document
 from calib.packed import PackedNetwork, RangeChoice, as_float32, with_weights
-from calib.references import References, recompute_references
+from calib.reference_plan import FORMS
+from calib.references import References, SampleCodes, recompute_references
 
 PACKAGE_FORMAT = 1
 
@@ -139,27 +145,25 @@ def _read(bundle: Bundle) -> Package:
 def _read_network(bundle: Bundle, document: Fields) -> PackedNetwork:
     numbers = {name: document.whole(name, *limits) for name, limits in _NUMBERS.items()}
     texts = {name: document.text(name) for name in _TEXTS}
+    if texts["references_as"] not in FORMS[1:]:
+        raise BundleError(
+            f"{bundle.name} has references kept as {texts['references_as']!r}, this npp-agent "
+            f"knows {', '.join(FORMS[1:])}; pack the model again"
+        )
     entries = document.items("layers")
     bare = _bare_graph(bundle, document, entries)
-    samples = read_samples(bundle, document.inner("references"), bare.input.shape)
+    samples = read_samples(bundle, document, bare.input.shape)
     layers = _checked_layers(bare, entries)
     parts = read_layers(bundle, entries, layers, numbers["activation_bits"])
     graph = with_weights(bare, layers, _nominal(bundle, parts))
     decision, answer_shape = _read_decision(bundle, document, graph)
     layers = linear_layers(decision_graph(graph))
-    references: References
     if texts["references_as"] == "stored":
         entry = document.inner("references")
-        references = read_stored(bundle, entry, layers, samples, answer_shape)
+        references: References = read_stored(bundle, entry, layers, samples, answer_shape)
     else:
-        references = recompute_references(
-            with_weights(graph, layers, as_float32(_kept(bundle, parts))),
-            decision,
-            samples,
-            held_back=document.inner("references").whole("held_back"),
-            positions=numbers["positions_per_sample"],
-            seed=numbers["seed"],
-        )
+        float_graph = with_weights(graph, layers, as_float32(_kept(bundle, parts)))
+        references = _computed(bundle, document, float_graph, decision, samples, parts)
     budget = _read_budget(document)
     return PackedNetwork(
         graph=graph,
@@ -175,6 +179,28 @@ def _read_network(bundle: Bundle, document: Fields) -> PackedNetwork:
         float_weights=parts.float_weights,
         budget_bytes=budget.bytes,
         budget_mac_share=budget.mac_share,
+    )
+
+
+def _computed(  # noqa: PLR0913, PLR0917  # all that references follow from
+    bundle: Bundle,
+    document: Fields,
+    float_graph: Graph,
+    decision: Decision,
+    samples: SampleCodes,
+    parts: LayerParts,
+) -> References:
+    """References that the board computes with float weights."""
+    if document.text("references_as") == "moments":
+        layers = linear_layers(decision_graph(float_graph))
+        return read_moments(bundle, document, layers, parts.activations)
+    return recompute_references(
+        float_graph,
+        decision,
+        samples,
+        held_back=document.inner("references").whole("held_back"),
+        positions=document.whole("positions_per_sample", *_NUMBERS["positions_per_sample"]),
+        seed=document.whole("seed", *_NUMBERS["seed"]),
     )
 
 

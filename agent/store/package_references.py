@@ -1,8 +1,9 @@
-"""References in a bundle: the samples, and what was stored of the float network's answers."""
+"""References in a bundle: samples and what was stored of their answers, or moments of inputs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,21 +12,29 @@ from agent.errors import BundleError
 from agent.store.bundle import Bundle
 from agent.store.fields import Fields, array_of
 from agent.store.npy import Array
+from calib.drawn_references import DrawnReferences
 from calib.graph.linear import LinearLayer
+from calib.input_moments import LOADING_STEPS, InputMoments
 from calib.references import Indices, RecomputedReferences, References, SampleCodes
+from calib.schemes.activations import ActivationCode
 from calib.stored_references import StoredLayer, StoredReferences
 
 _POSITIONS = ("<u2", "<u4")
+_MOST_DRAWS, _MOST_ROWS = 200_000, 4096
+_MOST_INPUT_VALUES = 2**24
+"""Of bundles without samples, where no array's size says what the network takes."""
 
 
 def write_references(
     references: References, layers: Sequence[LinearLayer]
 ) -> tuple[dict[str, Any], dict[str, Array]]:
-    """The document's entry and the arrays of references of either form.
+    """The document's entry and the arrays of references of any form.
 
     Raises:
         BundleError: references of a form that a bundle cannot hold.
     """
+    if isinstance(references, DrawnReferences):
+        return _write_moments(references, layers)
     if not isinstance(references, StoredReferences | RecomputedReferences):
         raise BundleError(f"references of type {type(references).__name__} cannot be stored")
     samples = references.samples
@@ -52,12 +61,93 @@ def write_references(
     return entry, arrays
 
 
-def read_samples(bundle: Bundle, entry: Fields, shape: tuple[int, ...]) -> SampleCodes:
-    """The samples; `shape` is that of the network's input, 1 in front.
+def _write_moments(
+    references: DrawnReferences, layers: Sequence[LinearLayer]
+) -> tuple[dict[str, Any], dict[str, Array]]:
+    arrays: dict[str, Array] = {}
+    for i, layer in enumerate(layers):
+        moments = references.moments[layer.name]
+        arrays[f"moments/means/{i}"] = moments.means
+        arrays[f"moments/deviations/{i}"] = moments.deviations
+        arrays[f"moments/loadings/{i}"] = moments.loadings
+    entry = {
+        "held_back": references.held_back,
+        "count": references.count,
+        "samples": references.samples,
+    }
+    return entry, arrays
+
+
+def read_moments(
+    bundle: Bundle,
+    document: Fields,
+    layers: Sequence[LinearLayer],
+    activations: Mapping[str, ActivationCode],
+) -> DrawnReferences:
+    """References that are drawn from moments.
+
+    Args:
+        bundle: where the arrays are.
+        document: its document.
+        layers: of the float network.
+        activations: by layer.
+
+    Raises:
+        BundleError: an array or a number does not fit its layer.
+    """
+    entry = document.inner("references")
+    count = entry.whole("count", 2, _MOST_DRAWS)
+    return DrawnReferences(
+        layers=layers,
+        activations=activations,
+        moments={la.name: _read_moments_of(bundle, i, la) for i, la in enumerate(layers)},
+        samples=entry.whole("samples", 1),
+        count=count,
+        held_back=entry.whole("held_back", 1, count - 1),
+        rows=document.whole("positions_per_sample", 1, _MOST_ROWS),
+        seed=document.whole("seed", 0, 2**63 - 1),
+    )
+
+
+def _read_moments_of(bundle: Bundle, i: int, layer: LinearLayer) -> InputMoments:
+    shape = (layer.groups, layer.inputs)
+    means = array_of(bundle, f"moments/means/{i}", ("<f2",), shape)
+    deviations = array_of(bundle, f"moments/deviations/{i}", ("<f2",), shape)
+    loadings = array_of(bundle, f"moments/loadings/{i}", ("|i1",), (*shape, None))
+    if float(deviations.min()) < 0 or int(loadings.min(initial=0)) < -LOADING_STEPS:
+        raise BundleError(
+            f"{bundle.name}: layer {layer.name!r} has negative deviations or loadings below -1 in "
+            "its moments; the bundle is damaged: pack the model again"
+        )
+    if loadings.shape[2] > layer.inputs:
+        raise BundleError(
+            f"{bundle.name}: layer {layer.name!r} has {layer.inputs} inputs, and moments of rank "
+            f"{loadings.shape[2]}; the bundle is damaged: pack the model again"
+        )
+    return InputMoments(
+        means.astype(np.float16), deviations.astype(np.float16), loadings.astype(np.int8)
+    )
+
+
+def read_samples(bundle: Bundle, document: Fields, shape: tuple[int, ...]) -> SampleCodes:
+    """The samples, none where moments stand for them.
+
+    Args:
+        bundle: where they are.
+        document: its document.
+        shape: of the network's input, 1 in front; checked before anything of that size is made.
 
     Raises:
         BundleError: they do not fit the network or the document.
     """
+    entry = document.inner("references")
+    if document.text("references_as") == "moments":
+        if math.prod(shape) > _MOST_INPUT_VALUES:
+            raise BundleError(
+                f"{bundle.name}: the network takes {math.prod(shape)} numbers, at most "
+                f"{_MOST_INPUT_VALUES} can be; it is damaged: pack the model again"
+            )
+        return SampleCodes(np.zeros((0, *shape[1:]), np.uint8))
     count = entry.whole("count", 2)
     entry.whole("held_back", 1, count - 1)
     codes = array_of(bundle, "references/samples", ("|u1", "<f2"), (count, *shape[1:]))
