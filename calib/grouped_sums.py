@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from calib.errors import SolveError
-from calib.sums import COVARIANCE_FLOOR, REGRESSION_RIDGE, Float64, Rows
+from calib.row_sums import Float64, Rows
+from calib.sums import COVARIANCE_FLOOR, REGRESSION_RIDGE
 
 
 @dataclass(frozen=True)

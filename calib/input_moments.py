@@ -17,8 +17,8 @@ from calib.graph.linear import LinearLayer
 from calib.loadings import loadings_of
 from calib.rectified import behind, correlation_behind
 from calib.references import Float32, ReferenceBlock
+from calib.row_sums import RowSums
 from calib.schemes.activations import ActivationCode
-from calib.sums import CovarianceSums
 
 LOADING_STEPS = 127
 _LARGEST = 60_000.0
@@ -75,9 +75,7 @@ def input_moments(
         blocks: references of all samples.
         rank: of the correlations; less where a row is shorter.
     """
-    sums = {
-        layer.name: [CovarianceSums(layer.inputs) for _ in range(layer.groups)] for layer in layers
-    }
+    sums = {layer.name: [RowSums(layer.inputs) for _ in range(layer.groups)] for layer in layers}
     for block in blocks:
         for layer in layers:
             steps = _in_steps(block.layers[layer.name].rows, activations[layer.name])
@@ -94,7 +92,7 @@ def _in_steps(rows: Float32, code: ActivationCode) -> NDArray[np.float64]:
     return np.asarray(np.clip(steps, 0, 2**code.bits - 1))
 
 
-def _of_group(sums: CovarianceSums, rank: int) -> InputMoments:
+def _of_group(sums: RowSums, rank: int) -> InputMoments:
     covariance = sums.covariance()
     spread = np.sqrt(np.maximum(np.diag(covariance), 0.0))
     mean, deviation = behind(np.maximum(sums.mean(), 0.0), spread)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from calib.layer_error import Pairs
 from calib.layer_fit import METRIC_FLOOR, layer_weights
 from calib.reduced_rank import metric_from
-from calib.sums import Float64
+from calib.row_sums import Float64
 
 
 @dataclass

@@ -30,7 +30,7 @@ LARGEST_DETOUR = 2.0
 """How much more error a gain may leave without its components than the better start leaves: beyond,
 it turns the main path off and lets components do its work."""
 
-SLACK = 1e-6
+SLACK = 1e-9
 """Relative errors that are alike: of such gains the one is best that needs components least."""
 
 SMALLEST_POWER = 1e-4

@@ -3,8 +3,8 @@
 For rows x [d] that a layer was given, outputs z [m] that its main path made of them and outputs y
 [m] that it should have made: means, covariances, and linear maps from x to y and to z. Maps start
 from what is known (the weights that the codes stand for, the float weights where they are kept);
-only the deviation from them is a ridge regression, so that few rows suffice: what they do not show
-is taken to be as it should be. Memory is O((d + m)²) for each layer, whatever the number of rows.
+only the deviation from them is a ridge regression (`calib.ridge`), so that few rows suffice: what
+they do not show is taken to be as it should be.
 """
 
 from __future__ import annotations
@@ -12,22 +12,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from calib.errors import SolveError
+from calib.ridge import UNIT_RANGE, Regression, regression
+from calib.row_sums import LARGEST_GRAM, Covariance, Float64, RowCovariance, Rows, RowSums
 
-Float64 = NDArray[np.float64]
-Rows = NDArray[np.floating]
 REGRESSION_RIDGE = 1e-2
-"""Of the deviations on x, relative to x's mean variance."""
+"""Of the deviations on x of layers with groups, relative to x's mean variance."""
 
 COVARIANCE_FLOOR = 1e-3
 """Added to x's variances, relative to their mean: samples to come differ from those seen."""
-
-
-TRACE_PROBES = 8
-"""Vectors of random signs that estimate the trace of a matrix (M. Hutchinson, Communications in
-Statistics 18, 1989), for what a few more right-hand sides cost."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +38,7 @@ class LayerStatistics:
     mean_x: Float64
     mean_y: Float64
     mean_z: Float64
-    covariance_x: Float64
+    covariance_x: Covariance
     """[d, d], its floor included."""
 
     map_y: Float64
@@ -61,39 +55,6 @@ class LayerStatistics:
 
 
 @dataclass
-class CovarianceSums:
-    """Accumulates blocks of rows [n, size], for their mean and covariance."""
-
-    size: int
-    count: int = 0
-    _shift: Float64 | None = None
-    _sum: Float64 = field(init=False)
-    _gram: Float64 = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Start from nothing."""
-        self._sum, self._gram = np.zeros(self.size), np.zeros((self.size, self.size))
-
-    def add(self, rows: Rows) -> None:
-        """Add rows."""
-        if self._shift is None:
-            self._shift = rows.mean(axis=0, dtype=np.float64)
-        centred = rows - self._shift  # so that centring later cancels no digits
-        self._gram += centred.T @ centred
-        self._sum += centred.sum(axis=0)
-        self.count += len(rows)
-
-    def mean(self) -> Float64:
-        """Of all rows: [size]."""
-        return self._sum / self.count + (0.0 if self._shift is None else self._shift)
-
-    def covariance(self) -> Float64:
-        """Of all rows: [size, size]."""
-        mean = self._sum / self.count
-        return self._gram / self.count - np.outer(mean, mean)
-
-
-@dataclass
 class LayerSums:
     """Accumulates blocks of rows of one layer.
 
@@ -102,13 +63,13 @@ class LayerSums:
         known_z: the same from x to z.
     """
 
-    known_y: Float64
-    known_z: Float64
-    _sums: CovarianceSums = field(init=False)
+    known_y: Rows
+    known_z: Rows
+    _sums: RowSums = field(init=False)
 
     def __post_init__(self) -> None:
         """Start from nothing."""
-        self._sums = CovarianceSums(self.inputs + 2 * self.outputs)
+        self._sums = RowSums(self.inputs, 2 * self.outputs, double=True)
 
     @property
     def inputs(self) -> int:
@@ -120,6 +81,7 @@ class LayerSums:
         """Length m of the rows y and z."""
         return int(self.known_y.shape[1])
 
+    @np.errstate(under="ignore")  # next to others, such a number is zero
     def add(self, x: Rows, z: Rows, y: Rows) -> None:
         """Add rows x [n, d], z [n, m], y [n, m].
 
@@ -127,63 +89,78 @@ class LayerSums:
             SolveError: something is not finite.
         """
         x = x[:, : self.inputs]
-        rows = np.concatenate([x, y - x @ self.known_y, z - x @ self.known_z], axis=1)
+        known_y, known_z = (known.astype(x.dtype, copy=False) for known in self._known())
+        rows = np.concatenate([x, y - x @ known_y, z - x @ known_z], axis=1)
         if not np.isfinite(rows).all():
             raise SolveError("a layer's inputs or outputs are not finite: the chip has failed")
         self._sums.add(rows)
 
-    def statistics(self, inputs: CovarianceSums | None = None) -> LayerStatistics:
+    def _known(self) -> tuple[Rows, Rows]:
+        return self.known_y, self.known_z
+
+    @np.errstate(under="ignore")
+    def statistics(self, inputs: RowSums | None = None) -> LayerStatistics:
         """The statistics of all rows added.
 
         Args:
-            inputs: covariance of more rows x than were run on the chip, where there are such.
+            inputs: of more rows x than were run on the chip, where there are such: they say how
+                inputs vary, and about which mean.
 
         Raises:
             SolveError: no rows were added.
         """
         if not self._sums.count:
             raise SolveError("there are no rows to fit a layer to; choose at least one sample")
-        mean, covariance = self._sums.mean(), self._sums.covariance()
-        d = self.inputs
-        gram, cross = covariance[:d, :d].copy(), covariance[:d, d:]
-        deviations = np.zeros_like(cross)
-        freedom = 0.0
-        if d:
-            variance = float(np.trace(gram)) / d
-            penalty = REGRESSION_RIDGE * variance if variance > 0 else 1.0
-            signs = np.random.default_rng(0).choice([-1.0, 1.0], (d, TRACE_PROBES))
-            solved = np.linalg.solve(gram + penalty * np.eye(d), np.hstack([cross, signs]))
-            deviations[:] = solved[:, : cross.shape[1]]
-            seen = gram @ signs
-            freedom = float(np.vdot(seen, solved[:, cross.shape[1] :])) / TRACE_PROBES
-            if inputs is not None:
-                gram[:] = inputs.covariance()
-            gram[np.diag_indices(d)] += COVARIANCE_FLOOR * variance
-        explained = deviations.T @ cross
-        left = deviations.T @ covariance[:d, :d] @ deviations - explained - explained.T
-        return self._split(mean, gram, deviations, covariance[d:, d:] + left, freedom)
+        m = self.outputs
+        found = regression(self._sums, np.concatenate([np.eye(m), -np.eye(m)]))
+        covariance = _with_floor(self._sums if inputs is None else inputs)
+        maps = found.coefficients
+        for at, known in zip((slice(0, m), slice(m, None)), self._known(), strict=True):
+            maps[:, at] += known
+        return self._split(found, maps, covariance, self._means(maps, inputs))
+
+    def _means(self, maps: Float64, inputs: RowSums | None) -> tuple[Float64, Float64]:
+        """Of x [d], and of y and z side by side [2 m]."""
+        seen = self._sums.mean()
+        x, deviations = seen[: self.inputs], seen[self.inputs :]
+        known = np.concatenate([x @ known for known in self._known()])
+        centre = x if inputs is None else inputs.mean()[: self.inputs]
+        return centre, deviations + known + (centre - x) @ maps
 
     def _split(
-        self, mean: Float64, gram: Float64, deviations: Float64, rest: Float64, freedom: float
+        self,
+        found: Regression,
+        maps: Float64,
+        covariance: Covariance,
+        means: tuple[Float64, Float64],
     ) -> LayerStatistics:
-        d, m = self.inputs, self.outputs
-        known = np.concatenate([self.known_y, self.known_z], axis=1)
-        maps = known + deviations
-        explained = maps.T @ gram @ maps
-        means = mean[d:] + mean[:d] @ known
+        d, m, rows = self.inputs, self.outputs, self._sums.count
+        explained = maps.T @ (covariance @ maps)
         return LayerStatistics(
-            rows=self._sums.count,
-            freedom=min(max(freedom, 0.0), float(min(d, self._sums.count - 1))),
-            mean_x=mean[:d],
-            mean_y=means[:m],
-            mean_z=means[m:],
-            covariance_x=gram,
+            rows=rows,
+            freedom=min(max(found.freedom, 0.0), float(min(d, rows - 1))),
+            mean_x=means[0],
+            mean_y=means[1][:m],
+            mean_z=means[1][m:],
+            covariance_x=covariance,
             map_y=maps[:, :m],
             map_z=maps[:, m:],
             explained_yy=explained[:m, :m],
             explained_yz=explained[:m, m:],
             explained_zz=explained[m:, m:],
-            rest_yy=rest[:m, :m],
-            rest_yz=rest[:m, m:],
-            rest_zz=rest[m:, m:],
+            rest_yy=found.rest[:m, :m],
+            rest_yz=found.rest[:m, m:],
+            rest_zz=found.rest[m:, m:],
         )
+
+
+def _with_floor(sums: RowSums) -> Covariance:
+    """The covariance of rows x and its floor: less for inputs that vary by far less than others."""
+    variances = sums.variances()
+    mean = float(variances.mean()) if len(variances) else 0.0
+    floor = COVARIANCE_FLOOR * np.minimum(mean, UNIT_RANGE * variances)
+    if sums.size > LARGEST_GRAM:
+        return RowCovariance(sums.rows()[:, : sums.size], floor)
+    covariance = sums.covariance()
+    covariance[np.diag_indices(sums.size)] += floor
+    return covariance

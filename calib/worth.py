@@ -17,7 +17,8 @@ import numpy as np
 
 from calib.grouped_sums import GroupedStatistics
 from calib.reduced_rank import Metric, Solution, unexplained
-from calib.sums import Float64, LayerStatistics
+from calib.row_sums import Float64
+from calib.sums import LayerStatistics
 
 LARGEST_SHARE = 0.95
 """Of degrees of freedom among the rows: with fewer rows to spare, noise cannot be told."""
@@ -39,7 +40,8 @@ def component_worth(
     """The error [k] that each component takes away on samples to come; none is worth less than 0.
 
     It never rises from one component to the next, so that the first ones are the best. Of a layer
-    with groups, those of each group: [groups, k].
+    with groups, those of each group: [groups, k]. What components only take away because the gain
+    has added it is worth nothing.
     """
     seen = metric.full @ solution.directions
     noise = noise_covariance(s, solution.gain)
@@ -50,4 +52,6 @@ def component_worth(
     spread = (1 + np.sqrt(outputs / np.where(known, freedom, 1.0))) ** 2
     real = known[..., None] & (solution.values > spread[..., None] * fitted)
     worth = np.where(real, solution.values - 2 * fitted, 0.0)
-    return np.asarray(np.minimum.accumulate(np.maximum(worth, 0.0), axis=-1))
+    falling = np.minimum.accumulate(np.maximum(worth, 0.0), axis=-1)
+    total = float(falling.sum())
+    return np.asarray(falling * max(1 - solution.debt / total, 0.0) if total else falling)

@@ -16,7 +16,8 @@ from calib.grouped_fit import SolvedGroups, grouped_metric, solve_groups, solved
 from calib.grouped_sums import GroupedCovariance, GroupedStatistics, GroupedSums
 from calib.layer_fit import LayerFit
 from calib.reduced_rank import metric_from
-from calib.sums import CovarianceSums, LayerSums
+from calib.row_sums import RowSums
+from calib.sums import LayerSums
 from tests.small_networks import classifier, packed
 
 Array = np.ndarray[Any, Any]
@@ -48,7 +49,7 @@ def test_statistics_are_those_of_each_group_alone(seed: int, groups: int, d: int
     for inputs in (None, covariance):
         found = sums.statistics(inputs)
         for group in range(groups):
-            alone, alone_inputs = LayerSums(known_y[group], known_z[group]), CovarianceSums(d)
+            alone, alone_inputs = LayerSums(known_y[group], known_z[group]), RowSums(d)
             alone.add(*(in_group(rows, group, groups) for rows in (x, z, y)))
             alone_inputs.add(in_group(more, group, groups))
             expected = alone.statistics(alone_inputs if inputs else None)

@@ -22,7 +22,7 @@ from agent.runtimes.cim import CimRuntime
 from agent.store.store import Store
 from calib import grouped_fit, layer_fit
 from calib.references import RecomputedReferences
-from calib.sums import CovarianceSums
+from calib.row_sums import RowSums
 
 REST = "the rest"
 STAGES: tuple[tuple[str, Any, str], ...] = (
@@ -31,7 +31,7 @@ STAGES: tuple[tuple[str, Any, str], ...] = (
     ("chip: single layers", CimRuntime, "probe"),
     ("chip: whole network, judging", CimRuntime, "run"),
     ("chip: whole network, moment pass", CimRuntime, "run_adjusting"),
-    ("sums", CovarianceSums, "add"),
+    ("sums", RowSums, "add"),
     ("solve", layer_fit, "solved_layer"),
     ("rounding of A", layer_fit, "rounded_rows"),
     ("rounding of A", grouped_fit, "rounded_rows"),
