@@ -192,7 +192,7 @@ def test_what_cannot_be_trained_says_why() -> None:
 def test_the_benchmark_runs_quickly_on_real_models(data_directory: Path, tmp_path: Path) -> None:
     results, report = tmp_path / "results.jsonl", tmp_path / "recovery.md"
     script = [sys.executable, str(ROOT / "tools" / "bench_recovery.py"), "--results", str(results)]
-    environment = {**os.environ, "NPP_DATA": str(data_directory)}
+    environment = {**os.environ, "NPP_DATA": str(data_directory), "PYTHONPATH": str(ROOT)}
 
     def bench(*arguments: str) -> str:
         done = subprocess.run(
