@@ -16,8 +16,7 @@ from calib.grouped_fit import SolvedGroups, grouped_metric, solve_groups, solved
 from calib.grouped_sums import GroupedCovariance, GroupedStatistics, GroupedSums
 from calib.layer_fit import LayerFit
 from calib.reduced_rank import metric_from
-from calib.row_sums import RowSums
-from calib.sums import LayerSums
+from calib.sums import REGRESSION_RIDGE
 from tests.small_networks import classifier, packed
 
 Array = np.ndarray[Any, Any]
@@ -49,16 +48,33 @@ def test_statistics_are_those_of_each_group_alone(seed: int, groups: int, d: int
     for inputs in (None, covariance):
         found = sums.statistics(inputs)
         for group in range(groups):
-            alone, alone_inputs = LayerSums(known_y[group], known_z[group]), RowSums(d)
+            one = slice(group, group + 1)
+            alone, alone_inputs = GroupedSums(known_y[one], known_z[one]), GroupedCovariance(1, d)
             alone.add(*(in_group(rows, group, groups) for rows in (x, z, y)))
             alone_inputs.add(in_group(more, group, groups))
             expected = alone.statistics(alone_inputs if inputs else None)
-            for part in set(PARTS) - {"rows", "freedom"}:  # freedom is estimated there, exact here
-                wanted = getattr(expected, part)
+            for part in set(PARTS) - {"rows"}:
+                wanted = getattr(expected, part)[0]
                 size = np.abs(wanted).max() + 1
                 np.testing.assert_allclose(getattr(found, part)[group], wanted, atol=1e-8 * size)
         assert found.rows == 40
         assert ((found.freedom >= 0) & (found.freedom <= d)).all()
+
+
+@given(seed=SEEDS, d=st.integers(1, 5), m=st.integers(1, 3))
+def test_maps_are_the_known_ones_and_a_ridge_regression_of_what_deviates(
+    seed: int, d: int, m: int
+) -> None:
+    x, z, y, known_y, known_z = drawn(seed, 1, d, m)
+    sums = GroupedSums(known_y, known_z)
+    sums.add(x, z, y)
+    found, centred = sums.statistics(), x - x.mean(axis=0)
+    added = np.sqrt(len(x) * REGRESSION_RIDGE * x.var(axis=0).mean()) * np.eye(d)
+    for mapped, known, out in ((found.map_y, known_y, y), (found.map_z, known_z, z)):
+        deviations = out - x @ known[0]
+        wanted = np.concatenate([deviations - deviations.mean(axis=0), np.zeros((d, m))])
+        expected = known[0] + np.linalg.lstsq(np.concatenate([centred, added]), wanted)[0]
+        np.testing.assert_allclose(mapped[0], expected, atol=1e-6)
 
 
 @cache
@@ -94,7 +110,7 @@ def test_a_depthwise_error_of_every_tap_goes_with_one_component(bits: int, left:
     z = np.einsum("ngd,gdm->ngm", x.reshape(-1, 6, 9), off)[..., 0] + 0.5
     one = solved(x, z, y, kernels, rank=1)
     errors = {
-        rank: np.linalg.norm(corrected(one.with_rank(rank).surrogate(rank, bits), x, z) - y)
+        rank: np.linalg.norm(corrected(one.beside(rank, 0.0).surrogate((bits,) * rank), x, z) - y)
         for rank in (0, 1)
     }
     assert errors[0] < np.linalg.norm(z - y)
@@ -104,7 +120,7 @@ def test_a_depthwise_error_of_every_tap_goes_with_one_component(bits: int, left:
 def test_a_fading_array_needs_no_component() -> None:
     x, kernels, y = depthwise_rows(0)
     fade = np.linspace(0.5, 0.9, 6)
-    found = solved(x, fade * y, y, kernels, rank=0).surrogate(0, 16)
+    found = solved(x, fade * y, y, kernels, rank=0).surrogate(())
     np.testing.assert_allclose(found.gain, 1 / fade, rtol=0.02)  # the ridge holds back a little
     assert found.rank == 0
 
@@ -113,7 +129,7 @@ def test_what_is_nothing_but_noise_gets_nothing() -> None:
     x, kernels, y = depthwise_rows(0, n=40)
     one = solved(x, y + np.random.default_rng(2).normal(0, 0.1, y.shape), y, kernels, rank=1)
     assert one.worth[0] < 0.05 * one.solution.values.sum()
-    silent = one.surrogate(1, 16).by_group[1]
+    silent = one.surrogate((16,)).by_group[1]
     assert (np.abs(silent).max(axis=(1, 2)) == 0).sum() >= 4
 
 
@@ -173,7 +189,7 @@ def test_odd_rows_give_finite_factors(seed: int, exponent: int, rows: int, bits:
     x = x.reshape(rows, 6, 9)
     x[:, 0], x[:, 1] = 0, 1
     z = np.einsum("ngd,gdm->ngm", x, kernels * 0.8)[..., 0]
-    found = solved(scale * x.reshape(rows, -1), scale * z, scale * y, kernels, 1).surrogate(1, bits)
+    found = solved(scale * x.reshape(rows, -1), scale * z, scale * y, kernels, 1).surrogate((bits,))
     for part in (found.gain, found.offset, found.a, found.b):
         assert np.isfinite(part).all()
 
