@@ -67,7 +67,7 @@ def _probe(
     """Drive one layer with the clean inputs of some samples; read the first of them again."""
     rows = clean.rows[which]
     main = runtime.probe(fit.layer, rows)
-    fit.sums.add(flat(rows), flat(main), flat(clean.outputs[which]))
+    fit.add(flat(rows), flat(main), flat(clean.outputs[which]))
     again = -(-fit.noise.wanting // rows.shape[1])
     if again:
         fit.noise.add(flat(runtime.probe(fit.layer, rows[:again]) - main[:again]))
@@ -84,7 +84,7 @@ def _tap(
             name = fit.layer.name
             seen, clean = trace.layers[name], block.layers[name]
             wanted = expected_outputs(fit.layer, seen, clean)
-            fit.sums.add(flat(seen.rows), flat(seen.main), flat(wanted))
+            fit.add(flat(seen.rows), flat(seen.main), flat(wanted))
         if any(fit.noise.wanting for fit in fits.values()):
             _read_again(runtime.run(block.inputs, nothing, block.positions), trace, fits)
 

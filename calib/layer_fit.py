@@ -7,7 +7,7 @@ layers have, what they are worth, and how many each layer gets. Factors follow f
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from calib.allocation import Bits, LayerOffer, Rung, allocate
 from calib.budget import Budget
 from calib.costs import component_cost, left_for_branches, uniform_rank
 from calib.factors import Factors, Surrogate
+from calib.fading import Fading
 from calib.graph.linear import LinearLayer
 from calib.grouped_fit import SolvedGroups, solved_groups
 from calib.grouped_sums import GroupedCovariance, GroupedStatistics, GroupedSums
@@ -45,6 +46,7 @@ class LayerFit:
     """Of clean rows, also of samples that were not run on the chip."""
 
     noise: ReadNoise
+    fading: Fading = field(default_factory=Fading)
 
     @classmethod
     def of(cls, network: PackedNetwork, layer: LinearLayer, *, exact: bool) -> LayerFit:
@@ -65,6 +67,18 @@ class LayerFit:
             return cls(layer, GroupedSums(known, nominal), covariance, noise)
         inputs = RowSums(layer.inputs) if exact else None
         return cls(layer, LayerSums(known[0], nominal[0]), inputs, noise)
+
+    def add(self, x: Rows, z: Rows, y: Rows) -> None:
+        """Add rows: inputs x [n, groups · d], the chip's outputs z and references y [n, outputs].
+
+        The first ones say how much the array has faded, also in what no row shows.
+
+        Raises:
+            SolveError: something is not finite.
+        """
+        if isinstance(self.sums, LayerSums):
+            self.sums.known_z = self.fading.first(self.sums.known_z, x, z)
+        self.sums.add(x, z, y)
 
     def vary(self, rows: Rows) -> None:
         """Add clean rows [n, groups · d] that say how the layer's inputs vary."""

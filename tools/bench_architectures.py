@@ -155,8 +155,8 @@ class Trial:
         """Test the chip with factors."""
         network, subject = self.network, self.subject
         found = self.runtime.run(subject.test_x, factors, {}).answers
-        ranks = {layer.name: factors[layer.name].rank for layer in network.layers}
-        cost = spent(network.layers, ranks, network.factor_bits)
+        bits = {layer.name: factors[layer.name].bits for layer in network.layers}
+        cost = spent(network.layers, bits)
         errors = judge_chip(self.runtime, network, factors).errors
         grouped = [errors[one.name].relative_error for one in network.layers if one.groups > 1]
         macs = sum(layer.multiply_accumulates for layer in network.layers)

@@ -75,4 +75,4 @@ def treated(
                 factors = factors.replaced(layer.name, identity(layer))
         runtime = WithoutGroupedMoments(chip)
     matched = moment_pass(runtime, network, chosen, factors)
-    return rounded(matched, network.layers, network.factor_bits)
+    return rounded(matched, network.layers)
