@@ -11,17 +11,17 @@ results, so that a run can be stopped and taken up again.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from bench_closed_loop import CASES, Case, Data, NoStore, answers, float_answers, read
-from bench_report import machine, markdown_table
+from bench_references_report import Results, Row, section
+from bench_report import machine
 
 from agent.buffer import SampleBuffer
 from agent.loop import CalibrationRequest, ClosedLoop
@@ -58,32 +58,6 @@ STORED_BYTES = 1024 * 1024
 HELD_BACK, REFERENCES = 32, 96
 COMMAND = "NPP_DATA=DIR python tools/bench_references.py --out docs/benchmarks/references.md"
 
-HEAD = (
-    "references", "bundle, KiB", "of samples, KiB", "recovery, mean", "worst", "agreement, mean",
-    "worst", "accepted", "calibrate, s",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Row:
-    """One chip calibrated with one form of references."""
-
-    case: str
-    form: str
-    chip: int
-    bundle_bytes: int
-    samples: int
-    accuracy: float
-    """Of the float network."""
-
-    sample_bytes: int
-    """Of what was made from samples: samples, answers, rows, moments; not of weights."""
-
-    recovery: float
-    agreement: float
-    accepted: bool
-    seconds: float
-
 
 @dataclass(frozen=True)
 class Asked:
@@ -94,27 +68,6 @@ class Asked:
     """Forms that begin with this."""
 
     quick: bool
-
-
-class Results:
-    """Rows that were measured already, kept as JSON lines."""
-
-    def __init__(self, path: Path | None) -> None:
-        """Read what is there."""
-        self._path = path
-        lines = path.read_text("utf-8").splitlines() if path and path.exists() else []
-        self.rows = [Row(**json.loads(line)) for line in lines]
-
-    def has(self, case: str, form: str, chip: int) -> bool:
-        """Whether this was measured."""
-        return any((row.case, row.form, row.chip) == (case, form, chip) for row in self.rows)
-
-    def add(self, row: Row) -> None:
-        """Keep a row."""
-        self.rows.append(row)
-        if self._path:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(asdict(row)) + "\n")
 
 
 @dataclass(frozen=True)
@@ -235,33 +188,6 @@ def measure(directory: Path, case: Case, asked: Asked, results: Results) -> None
             print(results.rows[-1], file=sys.stderr, flush=True)
 
 
-def section(case: Case, asked: Asked, results: Results) -> str:
-    """All forms of one case: means and worst of the chips."""
-    known = [r for r in results.rows if r.case == case.name and r.chip in asked.chips]
-    lines = [
-        _line(form, [row for row in known if row.form == form])
-        for form in FORMS
-        if any(row.form == form for row in known)
-    ]
-    title = f"## {case.name} on {case.device}"
-    if known:
-        title += f": {known[0].samples} samples, float {known[0].accuracy:.1%}"
-    return f"{title}\n\n{markdown_table(HEAD, lines)}"
-
-
-def _line(form: str, found: Sequence[Row]) -> list[str]:
-    recovery, agreement = ([getattr(r, k) for r in found] for k in ("recovery", "agreement"))
-    return [
-        form,
-        f"{found[0].bundle_bytes / 1024:.0f}",
-        f"{found[0].sample_bytes / 1024:.0f}",
-        *(f"{figure:.3f}" for figure in (np.mean(recovery), min(recovery))),
-        *(f"{figure:.3f}" for figure in (np.mean(agreement), min(agreement))),
-        f"{sum(row.accepted for row in found)}/{len(found)}",
-        f"{np.median([row.seconds for row in found]):.2f}",
-    ]
-
-
 EXPLANATION = """Each network was packed once for each form of references, with 96 references and 32
 held-back samples, and the same chips were calibrated with 32 samples, or draws. *Moments* keep no
 sample: of each layer's inputs the means, spreads and correlations of the rank named, from which
@@ -270,7 +196,8 @@ judged by whole answers, and end with the moment pass, which needs samples. *Sto
 moments* are stored references within what moments of rank 16 take together with the float16
 weights that they need. Recovery is the corrected accuracy over the float network's, agreement the
 share of samples with the float network's answer, on samples that took no part. *Of samples* are the
-bytes of all that was made from samples. Seconds are to be compared within a table only."""
+bytes of all that was made from samples. Other work ran
+beside: seconds tell which form is cheaper, and no more."""
 
 
 def main() -> None:
@@ -292,7 +219,8 @@ def main() -> None:
     for case in CASES:
         if case.name in NAMES and arguments.only in case.name:
             measure(directory, case, asked, results)
-            sections.append(section(case, asked, results))
+            known = [row for row in results.rows if row.chip in chips]
+            sections.append(section(case, known, FORMS))
     sections.append(f"`{COMMAND}`")
     report = "\n\n".join(sections) + "\n"
     print(report)
