@@ -238,11 +238,7 @@ on. For these, layer errors and the answer's SQNR are what counts; accuracy is u
 *Loss* is the Kullback-Leibler divergence from the float network's classes in nats, for the
 autoencoder the squared error over the outputs' power. *Layer error* is relative, errors upstream
 included, on the held-back samples. *Operations* are the surrogates' multiply-accumulates over the
-network's.
-
-Weakest after a month of PCM is the classifier of the networks over time: 32 samples show 32 rows of
-its 64 inputs, and of what they do not show the fit believes that it is as it was written, when it
-has faded."""
+network's."""
 
 PICTURE = ["![Losses of all networks before and after a calibration](architectures.png)"]
 
