@@ -15,6 +15,7 @@ visited points is kept: never worse than either start.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,9 @@ from calib.grouped_sums import GroupedStatistics
 from calib.row_sums import Float64
 from calib.sums import LayerStatistics
 
-ROUNDS = 4
+ROUNDS = 3
+MORE_ROUNDS = 1
+"""From a gain that was found already."""
 
 LARGEST_DETOUR = 2.0
 """How much more error a gain may leave without its components than the better start leaves: beyond,
@@ -46,7 +49,7 @@ class Metric:
     weight: float
     """What H was divided by: how much the layer matters beside the others."""
 
-    @property
+    @cached_property
     def full(self) -> Float64:
         """H itself."""
         return self.half @ self.half
@@ -111,7 +114,11 @@ class Solution:
 
 
 def solve_layer(
-    statistics: LayerStatistics, metric: Metric, rank: int, lost: float = 0.0
+    statistics: LayerStatistics,
+    metric: Metric,
+    rank: int,
+    lost: float = 0.0,
+    begin: Float64 | None = None,
 ) -> Solution:
     """The best gain for a low-rank part of the given rank, and all components at that gain.
 
@@ -121,11 +128,14 @@ def solve_layer(
         rank: 0 for gain and offset alone.
         lost: the share of the low-rank part that rounding will lose, so that the gain is not left
             to be whatever the low-rank part can make up for.
+        begin: a gain that was best beside much the same, to go on from instead of from both starts.
     """
     most = min(statistics.map_y.shape)
-    gains = (np.ones(len(statistics.mean_y)), _regression_gain(statistics))
-    ways = [_alternate(statistics, metric, _Head(min(rank, most), lost), gain) for gain in gains]
-    far = LARGEST_DETOUR * min(way[0].alone for way in ways)
+    starts = (np.ones(len(statistics.mean_y)), _regression_gain(statistics))
+    gains, rounds = (starts, ROUNDS) if begin is None else ((begin,), MORE_ROUNDS)
+    head = _Head(min(rank, most), lost)
+    ways = [_alternate(statistics, metric, head, gain, rounds) for gain in gains]
+    far = LARGEST_DETOUR * min(_alone(statistics, metric, gain) for gain in starts)
     near = [point for way in ways for point in way if point is way[0] or point.alone <= far]
     least = min(point.remaining for point in near)
     alike = [point for point in near if point.remaining <= least + SLACK * far]
@@ -135,12 +145,19 @@ def solve_layer(
     return Solution(best.gain, best.values[:most], directions, debt)
 
 
-def _alternate(s: LayerStatistics, metric: Metric, head: _Head, gain: Float64) -> list[_Point]:
+def _alternate(
+    s: LayerStatistics, metric: Metric, head: _Head, gain: Float64, rounds: int
+) -> list[_Point]:
     points = [_low_rank(s, metric, head, gain)]
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         gain = _best_gain(s, metric, points[-1].vectors[:, : head.rank], head.lost)
         points.append(_low_rank(s, metric, head, gain))
     return points
+
+
+def _alone(s: LayerStatistics, metric: Metric, gain: Float64) -> float:
+    """The error without any component."""
+    return float(np.einsum("ij,ji->", metric.full, explained(s, gain) + unexplained(s, gain)))
 
 
 def _with_gain(yy: Float64, yz: Float64, zz: Float64, gain: Float64) -> Float64:
