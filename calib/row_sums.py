@@ -24,6 +24,9 @@ Rows = NDArray[np.floating]
 LARGEST_GRAM = 2048
 """Inputs of the longest rows that get a Gram matrix (32 MiB); also rows that are kept of others."""
 
+COLUMNS = 256
+"""Of long arrays, in a product at once."""
+
 FEWEST_FOLDED = 512
 """Rows that are kept as they are in any case: they choose how much a regression is smoothed."""
 
@@ -38,13 +41,14 @@ class RowSums:
     count: int = 0
     """Rows that take part."""
 
-    _shift: Rows | None = None
+    _shift: Float64 | None = None
     _sum: Float64 = field(init=False)
     _waiting: list[Rows] = field(default_factory=list)
     _folded: Grams | None = None
     _first: Rows | None = None
     _stride: int = 1
     _seen: int = 0
+    _settled: bool = False
 
     def __post_init__(self) -> None:
         """Start from nothing."""
@@ -56,11 +60,12 @@ class RowSums:
         if not len(rows):
             return
         if self._shift is None:
-            self._shift = np.asarray(rows.mean(axis=0, dtype=np.float64).astype(rows.dtype))
+            self._shift = rows.mean(axis=0, dtype=np.float64).astype(rows.dtype).astype(np.float64)
         kept = rows[-self._seen % self._stride :: self._stride]
         self._seen += len(rows)
-        centred = kept - self._shift  # so that centring later cancels no digits
+        centred = kept - self._shift.astype(rows.dtype)  # so that centring later cancels no digits
         self._waiting.append(centred)
+        self._settled = False
         self._sum += centred.sum(axis=0, dtype=np.float64)
         self.count += len(kept)
         self._make_room()
@@ -93,9 +98,22 @@ class RowSums:
 
     def rows(self) -> Rows:
         """All rows where they are kept, else some, about their mean: [n, size + extra]."""
-        few = self._first if self._first is not None else np.concatenate(self._waiting)
-        with np.errstate(under="ignore"):
-            return np.asarray(few - few.mean(axis=0, dtype=np.float64).astype(few.dtype))
+        if self._first is not None:
+            return _centred(self._first)
+        if not self._settled:
+            rows = np.concatenate(self._waiting) if len(self._waiting) > 1 else self._waiting[0]
+            self._waiting = [rows]
+            self._move(rows)
+        return self._waiting[0]
+
+    @np.errstate(under="ignore")
+    def _move(self, rows: Rows) -> None:
+        """Remember the rows that are kept about their mean, in their place."""
+        step = (self._sum / self.count).astype(rows.dtype)
+        rows -= step
+        self._shift = step.astype(np.float64) + (0.0 if self._shift is None else self._shift)
+        self._sum -= self.count * step.astype(np.float64)
+        self._settled = True
 
     def grams(self) -> Grams:
         """Of all rows about their mean, divided by their number."""
@@ -113,8 +131,8 @@ class RowSums:
         if self.folded:
             return np.diagonal(self.grams().xx).copy()
         with np.errstate(under="ignore"):
-            squares = np.square(self.rows()[:, : self.size], dtype=np.float64)
-            return np.asarray(squares.mean(axis=0))
+            x = self.rows()[:, : self.size]
+            return np.asarray(np.einsum("ij,ij->j", x, x, dtype=np.float64) / len(x))
 
     def covariance(self) -> Float64:
         """Of all rows x: [size, size]."""
@@ -155,6 +173,11 @@ def grams_of(rows: Rows, size: int) -> Grams:
     return Grams(*(np.asarray(part, np.float64) for part in (x.T @ x, x.T @ e, e.T @ e)))
 
 
+@np.errstate(under="ignore")
+def _centred(rows: Rows) -> Rows:
+    return np.asarray(rows - rows.mean(axis=0, dtype=np.float64).astype(rows.dtype))
+
+
 @dataclass(frozen=True)
 class RowCovariance:
     """A covariance that is never multiplied out: rowsᵀ rows / n plus a diagonal.
@@ -178,12 +201,14 @@ class RowCovariance:
 
     @np.errstate(under="ignore")
     def __matmul__(self, right: Float64) -> Float64:
-        """The covariance times an array [d, k]."""
-        seen = self.rows @ right.astype(self.rows.dtype)
-        product = (self.rows.T @ seen).astype(np.float64)
-        product /= len(self.rows)
-        product += self.diagonal[:, None] * right
-        return np.asarray(product)
+        """The covariance times an array [d, k], a few columns at a time."""
+        product = np.empty(right.shape)
+        for start in range(0, right.shape[1], COLUMNS):
+            some = slice(start, start + COLUMNS)
+            seen = self.rows @ right[:, some].astype(self.rows.dtype)
+            product[:, some] = self.rows.T @ seen / self.rows.dtype.type(len(self.rows))
+            product[:, some] += self.diagonal[:, None] * right[:, some]
+        return product
 
     def __rmatmul__(self, left: Float64) -> Float64:
         """An array [k, d] times the covariance."""
