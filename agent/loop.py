@@ -185,12 +185,12 @@ class ClosedLoop:
         return judge(before, judge_chip(self.runtime, self.network, candidate))
 
     def _encoded(self, factors: Factors) -> bytes:
-        return encode_factors(factors, self.network.layers, self.network.factor_bits)
+        return encode_factors(factors, self.network.layers)
 
     def _spending(self, request: CalibrationRequest, factors: Factors) -> Spending:
         layers = self.network.layers
-        ranks = {layer.name: factors[layer.name].rank for layer in layers}
-        return spending(self._budget(request), layers, ranks, self.network.factor_bits)
+        bits = {layer.name: factors[layer.name].bits for layer in layers}
+        return spending(self._budget(request), layers, bits)
 
 
 def _indices(chosen: tuple[Chosen, ...]) -> NDArray[np.intp]:

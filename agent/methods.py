@@ -28,7 +28,7 @@ from agent.runtimes.base import (
 from calib.factor_codes import rounded
 from calib.factors import Factors, no_factors
 from calib.graph.linear import LinearLayer
-from calib.layer_fit import LayerFit, Plan, solved_layer
+from calib.layer_fit import LayerFit, Plan, head_of, solved_layer
 from calib.moments import matching
 from calib.packed import PackedNetwork
 from calib.references import in_blocks
@@ -104,7 +104,7 @@ def _finished(solve: Fit) -> Fit:
         factors = solve(runtime, network, chosen, plan)
         # A lies on its grid already. B is rounded once, when the moment pass has scaled it.
         matched = moment_pass(runtime, network, chosen, factors)
-        return rounded(matched, network.layers, network.factor_bits)
+        return rounded(matched, network.layers)
 
     return finished
 
@@ -127,10 +127,9 @@ def fit_sequentially(
             taps = {layer.name: block.positions[layer.name]}
             seen = runtime.run(block.inputs, factors, taps).layers[layer.name]
             wanted = block.layers[layer.name].outputs
-            fit_of.sums.add(flat(seen.rows), flat(seen.main), flat(wanted))
-        rank = plan.ranks[layer.name]
-        solved = solved_layer(network, fit_of, plan.gain_rank).with_rank(rank)
-        alone = solved.surrogate(rank, plan.bits)
+            fit_of.add(flat(seen.rows), flat(seen.main), flat(wanted))
+        bits, worth = plan.bits[layer.name], plan.solved[layer.name].worth
+        alone = solved_layer(network, fit_of, *head_of(worth, bits)).surrogate(bits)
         factors = factors.replaced(layer.name, alone)
     return factors
 
@@ -186,8 +185,8 @@ def fit_from_zero(runtime: Runtime, network: PackedNetwork, chosen: Indices, pla
     from agent.gradient import FROM_ZERO, refined  # noqa: PLC0415 - others do not train
     from calib.surrogate_training import zero_start  # noqa: PLC0415
 
-    begin = zero_start(network.layers, plan.ranks, np.random.default_rng(network.seed))
-    begin = rounded(begin, network.layers, network.factor_bits)
+    begin = zero_start(network.layers, plan.bits, np.random.default_rng(network.seed))
+    begin = rounded(begin, network.layers)
     return refined(runtime, network, chosen, begin, FROM_ZERO).factors
 
 

@@ -124,7 +124,8 @@ class SolvedLayer:
 
     def beside(self, rank: int, lost: float) -> SolvedLayer:
         """The same with the gain that is best beside a low-rank part; see `solve_layer`."""
-        solution = solve_layer(self.statistics, self.metric, rank, lost)
+        begin = self.solution.gain if rank else None
+        solution = solve_layer(self.statistics, self.metric, rank, lost, begin)
         worth = component_worth(self.statistics, self.metric, solution)
         return replace(self, solution=solution, worth=worth)
 

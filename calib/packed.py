@@ -43,7 +43,7 @@ class PackedNetwork:
     scheme: str
     activation_bits: int
     rank: int
-    factor_bits: int
+    factor_bits: tuple[int, ...]
     weights: Mapping[str, QuantisedWeights]
     activations: Mapping[str, ActivationCode]
     ranges: RangeChoice

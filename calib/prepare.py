@@ -18,6 +18,7 @@ from calib.graph.linear import LinearLayer, linear_layers
 from calib.graph.model import Graph
 from calib.output_metric import metric_columns
 from calib.packed import PackedNetwork, as_float32, requantised, with_weights
+from calib.precision import MIXED
 from calib.ranges import choose_ranges
 from calib.reference_plan import MOMENT_RANK, Costs, ReferencePlan, plan_references, split_samples
 from calib.references import (
@@ -49,7 +50,7 @@ class PackOptions:
     """Of the correlations of each layer's inputs, where moments stand for samples."""
 
     budget_bytes: int = 1024 * 1024
-    factor_bits: int = 4
+    factor_bits: tuple[int, ...] = MIXED
     seed: int = 0
     surrogate_bytes: int | None = None
     """What all factors may take; None: what `rank` stands for."""

@@ -32,6 +32,7 @@ from calib.graph.linear import LinearLayer, linear_layers, shapes
 from calib.graph.model import Graph
 from calib.graph.serial import from_document, to_document
 from calib.packed import PackedNetwork, RangeChoice, as_float32, with_weights
+from calib.precision import MIXED, PRECISIONS
 from calib.reference_plan import FORMS
 from calib.references import References, SampleCodes, recompute_references
 
@@ -41,7 +42,6 @@ _TEXTS = ("scheme", "references_as")
 _NUMBERS = {
     "activation_bits": (4, 8),
     "rank": (0, 2**16 - 1),
-    "factor_bits": (4, 16),
     "positions_per_sample": (1, 2**31 - 1),
     "seed": (0, 2**63 - 1),
 }
@@ -101,6 +101,7 @@ def to_parts(package: Package) -> tuple[dict[str, Any], dict[str, Array]]:
         "graph": graph,
         "constants": list(constants),
         "layers": entries,
+        "factor_precisions": list(network.factor_bits),
         "budget": {"bytes": network.budget_bytes, "mac_share": network.budget_mac_share},
         "decision": {"classes": network.decision.classes},
         "ranges": {
@@ -172,6 +173,7 @@ def _read_network(bundle: Bundle, document: Fields) -> PackedNetwork:
         **numbers,  # type: ignore[arg-type]
         weights=parts.weights,
         activations=parts.activations,
+        factor_bits=_read_precisions(document),
         ranges=_read_ranges(document.inner("ranges")),
         decision=decision,
         metrics=parts.metrics,
@@ -202,6 +204,17 @@ def _computed(  # noqa: PLR0913, PLR0917  # all that references follow from
         positions=document.whole("positions_per_sample", *_NUMBERS["positions_per_sample"]),
         seed=document.whole("seed", *_NUMBERS["seed"]),
     )
+
+
+def _read_precisions(document: Fields) -> tuple[int, ...]:
+    """Bits that rows of A may have; bundles of before there was a choice leave it to us."""
+    found = document.content.get("factor_precisions", list(MIXED))
+    if not isinstance(found, list) or not found or not set(found) <= set(PRECISIONS):
+        raise BundleError(
+            f"{document.where}: factor_precisions is {found!r}, and it should be a list of some of "
+            f"{', '.join(map(str, PRECISIONS))}; the bundle is damaged: pack the model again"
+        )
+    return tuple(found)
 
 
 def _read_budget(document: Fields) -> Budget:
