@@ -99,7 +99,7 @@ def worth_of(offers: Offers, bits: Mapping[str, Bits]) -> float:
 
 def _worth_of_layer(offer: LayerOffer, bits: Bits) -> float:
     kept = {rung.bits: rung.kept for rung in offer.rungs}
-    return float(sum(offer.worth[k] * kept[one] for k, one in enumerate(bits)))
+    return sum(float(offer.worth[k]) * kept[one] for k, one in enumerate(bits))
 
 
 def _ladder(offer: LayerOffer, purse: Cost, mix: float) -> list[_Step]:

@@ -121,10 +121,11 @@ def _decode_layer(reader: _Reader, layer: LinearLayer) -> Surrogate:
             f"network has {layer.inputs} and {layer.outputs}; calibrate again"
         )
     bits = tuple(reader.take(rank))
-    if not set(bits) <= set(PRECISIONS):
+    unknown = set(bits) - set(PRECISIONS)
+    if unknown:
         raise CalibError(
-            f"layer {layer.name}: stored factors have {max(bits)} bits, which cannot be; they are "
-            "damaged: calibrate again"
+            f"layer {layer.name}: a component of the stored factors has {min(unknown)} bits, which "
+            "cannot be; they are damaged: calibrate again"
         )
     gain, offset = reader.rows(outputs, _PLAIN)
     a = reader.rows(inputs, bits * layer.groups)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from agent.buffer import SampleBuffer
 from agent.gathering import gathered
 from agent.loop import CalibrationRequest, ClosedLoop, Commit
 from agent.runtimes.cim import CimRuntime
+from calib.allocation import Bits
 from calib.budget import Budget
 from calib.costs import (
     allowed,
@@ -31,21 +33,25 @@ from calib.factor_codes import encode_factors, encoded_bytes
 from calib.factors import no_factors
 from calib.layer_fit import Fits, plan_together
 from calib.packed import PackedNetwork
+from calib.precision import MIXED, TYPICAL_BITS, lost_share
 from calib.references import fit_indices
 from device_models.array import Chip, State
 from device_models.presets import preset
 from tests.fakes import DeviatingRuntime
 from tests.small_networks import classifier, packed
 
+Array = np.ndarray[Any, Any]
+ALLOWED = [(16,), (8,), (4,), (3,), MIXED]
+
 
 @cache
-def network_of(groups: int, factor_bits: int = 4) -> PackedNetwork:
+def network_of(groups: int, factor_bits: tuple[int, ...] = MIXED) -> PackedNetwork:
     graph = classifier(groups=groups)
     return packed(graph, count=32, scheme="int4", rank=3, factor_bits=factor_bits)
 
 
 @cache
-def fits_of(groups: int, factor_bits: int = 4) -> Fits:
+def fits_of(groups: int, factor_bits: tuple[int, ...] = MIXED) -> Fits:
     network = network_of(groups, factor_bits)
     return gathered(chip_of(network), network, fit_indices(network.references))
 
@@ -61,14 +67,16 @@ class Kept:
         return Commit(1, len(payload))
 
 
-@pytest.mark.parametrize("bits", [16, 8, 4])
+@pytest.mark.parametrize("bits", ALLOWED)
 @pytest.mark.parametrize("groups", [1, 6])
-def test_the_bytes_of_factors_are_what_they_are_encoded_to(groups: int, bits: int) -> None:
+def test_the_bytes_of_factors_are_what_they_are_encoded_to(
+    groups: int, bits: tuple[int, ...]
+) -> None:
     network = network_of(groups, bits)
-    factors = plan_together(network, fits_of(groups, bits), Budget(rank=2)).factors()
-    ranks = {layer.name: factors[layer.name].rank for layer in network.layers}
-    payload = encode_factors(factors, network.layers, bits)
-    assert encoded_bytes(network.layers, ranks, bits) == len(payload)
+    plan = plan_together(network, fits_of(groups, bits), Budget(rank=2))
+    payload = encode_factors(plan.factors(), network.layers)
+    assert encoded_bytes(network.layers, plan.bits) == len(payload)
+    assert spent(network.layers, plan.bits).bytes == len(payload)
 
 
 @settings(max_examples=60)
@@ -76,11 +84,11 @@ def test_the_bytes_of_factors_are_what_they_are_encoded_to(groups: int, bits: in
     size=st.integers(600, 4000),
     share=st.floats(0.06, 2.0),
     groups=st.sampled_from([1, 6]),
-    bits=st.sampled_from([16, 4]),
+    bits=st.sampled_from(ALLOWED),
     which=st.sampled_from(["bytes", "macs", "both"]),
 )
 def test_factors_never_take_more_than_either_budget(
-    size: int, share: float, groups: int, bits: int, which: str
+    size: int, share: float, groups: int, bits: tuple[int, ...], which: str
 ) -> None:
     network = network_of(groups, bits)
     budget = Budget(
@@ -88,12 +96,20 @@ def test_factors_never_take_more_than_either_budget(
     )
     plan = plan_together(network, fits_of(groups, bits), budget)
     factors = plan.factors()
+    assert {name: one.bits for name, one in factors.surrogates.items()} == plan.bits
+    assert {one for chosen in plan.bits.values() for one in chosen} <= set(bits)
     ranks = {name: one.rank for name, one in factors.surrogates.items()}
-    assert ranks == plan.ranks
+    assert ranks == {name: len(chosen) for name, chosen in plan.bits.items()}
     if budget.bytes is not None:
-        assert len(encode_factors(factors, network.layers, bits)) <= size
+        assert len(encode_factors(factors, network.layers)) <= size
     if budget.mac_share is not None:
         assert surrogate_share(network.layers, ranks) <= share * (1 + 1e-12)
+
+
+def left_open(worth: Array, bits: Bits) -> float:
+    """What components take away at best, less what those that were bought do."""
+    kept = sum(one * (1 - lost_share(own)) for one, own in zip(worth, bits, strict=False))
+    return float(worth.sum() - kept)
 
 
 @pytest.mark.parametrize("kind", ["bytes", "mac_share"])
@@ -103,15 +119,14 @@ def test_a_larger_budget_is_worth_more_and_reaches_more(kind: str) -> None:
     errors = []
     for limit in limits:
         plan = plan_together(network, fits, Budget(**{kind: limit}))  # type: ignore[arg-type]  # one of two
-        errors.append(sum(one.worth[plan.ranks[name] :].sum() for name, one in plan.solved.items()))
+        errors.append(sum(left_open(one.worth, plan.bits[name]) for name, one in plan.solved.items()))
     assert errors == sorted(errors, reverse=True)
     assert errors[-1] < 0.1 * errors[0]
 
 
 def test_a_rank_stands_for_its_bytes_with_16_bit_factors() -> None:
     network = network_of(1)
-    none = dict.fromkeys((layer.name for layer in network.layers), 0)
-    bare = spent(network.layers, none, 4)
+    bare = spent(network.layers, {layer.name: () for layer in network.layers})
     expected = bare.bytes + sum(5 * 2 * (layer.inputs + layer.outputs) for layer in network.layers)
     limits = allowed(Budget(rank=5), network.layers)
     assert (limits.bytes, limits.macs) == (expected, math.inf)
@@ -132,7 +147,8 @@ def test_the_uniform_guess_stays_within_the_budget() -> None:
         ranks = budgeted_ranks(told)
         assert ranks["depthwise"] == 0
         assert max(ranks.values()) > 0
-        found = spending(budget, network.layers, ranks, network.factor_bits)
+        bits = {name: (TYPICAL_BITS,) * rank for name, rank in ranks.items()}
+        found = spending(budget, network.layers, bits)
         assert found.bytes <= found.bytes_allowed
         assert found.mac_share <= found.mac_share_allowed
 
@@ -200,7 +216,7 @@ def test_every_method_keeps_the_budget_and_says_what_it_took(
         request = CalibrationRequest(samples=16, budget=budget, method=method, dry_run=True)
         found = loop.calibrate(request, Kept())
         used = found.spending
-        payload = encode_factors(found.factors, network.layers, network.factor_bits)
+        payload = encode_factors(found.factors, network.layers)
         assert used.bytes == len(payload)
         assert used.bytes <= used.bytes_allowed
         assert used.mac_share <= used.mac_share_allowed
