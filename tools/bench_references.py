@@ -196,8 +196,8 @@ judged by whole answers, and end with the moment pass, which needs samples. *Sto
 moments* are stored references within what moments of rank 16 take together with the float16
 weights that they need. Recovery is the corrected accuracy over the float network's, agreement the
 share of samples with the float network's answer, on samples that took no part. *Of samples* are the
-bytes of all that was made from samples. Other work ran
-beside: seconds tell which form is cheaper, and no more."""
+bytes of all that was made from samples. Other work ran beside: seconds tell which form is cheaper,
+and no more. Forms that have not been measured yet are left out."""
 
 
 def main() -> None:
