@@ -135,7 +135,9 @@ def solve_layer(
     gains, rounds = (starts, ROUNDS) if begin is None else ((begin,), MORE_ROUNDS)
     head = _Head(min(rank, most), lost)
     ways = [_alternate(statistics, metric, head, gain, rounds) for gain in gains]
-    far = LARGEST_DETOUR * min(_alone(statistics, metric, gain) for gain in starts)
+    far = LARGEST_DETOUR * max(
+        min(_alone(statistics, metric, gain) for gain in starts), 0.0
+    )  # rounding may make nothing negative
     near = [point for way in ways for point in way if point is way[0] or point.alone <= far]
     least = min(point.remaining for point in near)
     alike = [point for point in near if point.remaining <= least + SLACK * far]
@@ -212,10 +214,14 @@ def _towards_one(matrix: Float64, wanted: Float64, powers: Float64) -> Float64:
         wanted: [m], what gains bring.
         powers: [m], of the reference outputs: far weaker ones of the main path are no signal.
     """
-    ridge = 1e-6 * max(float(np.trace(matrix)) / len(matrix), 0.0) + np.finfo(np.float64).tiny
-    missing = np.maximum(SMALLEST_POWER * powers - np.diag(matrix), 0.0)
-    regular = matrix + np.diag(ridge + missing)
-    return np.ones(len(matrix)) + np.linalg.solve(regular, wanted - matrix.sum(axis=1))
+    own = np.diag(matrix)
+    ridge = np.maximum(SMALLEST_POWER * powers - own, 1e-6 * np.maximum(own, 0.0))
+    regular = matrix + np.diag(ridge)
+    roots = np.sqrt(np.maximum(np.diag(regular), 0.0))
+    roots = np.where(roots > 0, roots, 1.0)  # an output without any power keeps its gain
+    standard = regular / np.outer(roots, roots)
+    standard[np.diag_indices(len(own))] += np.finfo(np.float64).eps
+    return np.ones(len(own)) + np.linalg.solve(standard, (wanted - matrix.sum(1)) / roots) / roots
 
 
 def surrogate_of(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calib.errors import SolveError
-from calib.ridge import regression, units_of
+from calib.ridge import UNIT_RANGE, regression, units_of
 from calib.row_sums import Covariance, RowSums
 from calib.sums import COVARIANCE_FLOOR, LayerSums
 
@@ -20,6 +20,12 @@ SEEDS = st.integers(0, 2**32 - 1)
 
 def covariance_of(rows: Array) -> Array:
     return np.atleast_2d(np.cov(rows.astype(np.float64), rowvar=False, bias=True))
+
+
+def floor_of(x: Array) -> Array:
+    """Relative to the mean variance; to its own for an input that varies far less."""
+    variances = x.var(axis=0)
+    return np.diag(COVARIANCE_FLOOR * np.minimum(variances.mean(), UNIT_RANGE * variances))
 
 
 def dense(covariance: Covariance) -> Array:
@@ -80,7 +86,7 @@ def test_maps_are_the_known_ones_and_a_ridge_regression_of_what_deviates(
 def test_what_maps_explain_and_what_is_left(seed: int) -> None:
     x, z, y, known_y, known_z = drawn(seed)
     found = sums_of(x, z, y, known_y, known_z).statistics()
-    floor = COVARIANCE_FLOOR * x.var(axis=0).mean() * np.eye(x.shape[1])
+    floor = floor_of(x)
     np.testing.assert_allclose(
         dense(found.covariance_x), covariance_of(x) + floor, rtol=1e-9, atol=1e-9
     )
@@ -120,7 +126,7 @@ def test_inputs_that_were_not_run_say_how_inputs_vary_and_change_no_map() -> Non
     alone, found = sums.statistics(), sums.statistics(inputs)
     np.testing.assert_array_equal(found.map_z, alone.map_z)
     np.testing.assert_array_equal(found.rest_zz, alone.rest_zz)
-    floor = COVARIANCE_FLOOR * more.var(axis=0).mean() * np.eye(5)
+    floor = floor_of(more)
     np.testing.assert_allclose(dense(found.covariance_x), covariance_of(more) + floor)
     for mean, there, mapped in (
         (found.mean_y, y, found.map_y),
