@@ -140,7 +140,7 @@ def solve_layer(
     )  # rounding may make nothing negative
     near = [point for way in ways for point in way if point is way[0] or point.alone <= far]
     least = min(point.remaining for point in near)
-    alike = [point for point in near if point.remaining <= least + SLACK * far]
+    alike = [point for point in near if point.remaining <= least + SLACK * abs(far)]
     best = min(alike, key=lambda point: point.alone)
     directions = metric.inverse_half @ best.vectors[:, :most]
     debt = max(best.alone - far / LARGEST_DETOUR, 0.0)

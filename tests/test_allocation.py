@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import reduce
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,9 @@ INFINITE = math.inf
 FREE = Cost(INFINITE, INFINITE)
 PRECISIONS = (3, 4, 6)
 LIMIT = st.integers(0, 300)
-WORTHS = st.lists(st.just(0.0) | st.floats(1e-9, 100), max_size=2).map(lambda w: np.sort(np.array(w))[::-1])
+WORTHS = st.lists(st.just(0.0) | st.floats(1e-9, 100), max_size=2).map(
+    lambda w: np.sort(np.array(w))[::-1]
+)
 
 
 @st.composite
@@ -86,9 +89,9 @@ def envelope(rungs: tuple[Rung, ...], *, by_bytes: bool) -> dict[int, float]:
     Found from the definition, pair by pair; rungs that cost no more than one that keeps as much are
     left out first.
     """
-    points = [(0.0, 0.0, 0)]
-    for rung in rungs:
-        points.append((rung.price.bytes if by_bytes else rung.price.macs, rung.kept, rung.bits))
+    points = [(0.0, 0.0, 0)] + [
+        (rung.price.bytes if by_bytes else rung.price.macs, rung.kept, rung.bits) for rung in rungs
+    ]
     points = [
         one
         for one in points
@@ -106,7 +109,7 @@ def envelope(rungs: tuple[Rung, ...], *, by_bytes: bool) -> dict[int, float]:
         )
     ]
     above.sort()
-    return {b[2]: b[1] - a[1] for a, b in zip(above, above[1:], strict=False)}
+    return {b[2]: b[1] - a[1] for a, b in pairwise(above)}
 
 
 def largest_step(offers: dict[str, LayerOffer], *, by_bytes: bool) -> float:
@@ -156,7 +159,7 @@ def test_two_limits_reach_half_of_the_best_less_one_component(
 
 def _random_offer(generator: np.random.Generator) -> LayerOffer:
     """Three components at two precisions, of which the dearer loses less."""
-    size, macs = generator.integers(1, 40, 2)
+    size, macs = (int(price) for price in generator.integers(1, 40, 2))
     worth = np.sort(generator.exponential(size=3))[::-1]
     cheap, dear = Rung(4, Cost(size, macs), 0.87), Rung(8, Cost(2 * size, macs), 1.0)
     return LayerOffer(worth, (cheap, dear))
@@ -167,7 +170,7 @@ def test_two_limits_mostly_lack_less_than_half_a_component() -> None:
     short = 0
     for _ in range(200):
         offers = {str(i): _random_offer(generator) for i in range(3)}
-        purse = Cost(generator.integers(20, 200), generator.integers(20, 200))
+        purse = Cost(*(int(limit) for limit in generator.integers(20, 200, 2)))
         found = worth_of(offers, allocate(offers, purse, 0))
         largest = max(float(one.worth[0]) for one in offers.values())
         short += found + 0.5 * largest < best(every_choice(offers), purse)
@@ -203,7 +206,7 @@ def test_a_component_never_has_fewer_bits_than_a_smaller_one_where_there_is_room
     left = limit - cost_of(offers, bits).bytes
     for name, chosen in bits.items():
         price = {rung.bits: rung.price.bytes for rung in offers[name].rungs}
-        for larger, smaller in zip(chosen, chosen[1:], strict=False):
+        for larger, smaller in pairwise(chosen):
             assert larger >= smaller or price[smaller] - price[larger] > left
 
 
@@ -257,7 +260,7 @@ def test_the_first_of_each_layer_go_before_finer_bits() -> None:
 def test_large_components_get_many_bits_and_small_ones_few() -> None:
     """Shares that noise of so many bits leaves: each bit more quarters the noise."""
     rungs = tuple(Rung(bits, Cost(bits, 1), 1 - 4.0**-bits) for bits in (2, 3, 4, 5, 6))
-    worth = 4.0 ** -np.arange(6)
+    worth = 4.0 ** -np.arange(6.0)
     chosen = allocate({"one": LayerOffer(worth, rungs)}, Cost(21, INFINITE), 0)["one"]
     assert chosen[0] > chosen[-1]
     assert list(chosen) == sorted(chosen, reverse=True)

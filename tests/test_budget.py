@@ -119,7 +119,9 @@ def test_a_larger_budget_is_worth_more_and_reaches_more(kind: str) -> None:
     errors = []
     for limit in limits:
         plan = plan_together(network, fits, Budget(**{kind: limit}))  # type: ignore[arg-type]  # one of two
-        errors.append(sum(left_open(one.worth, plan.bits[name]) for name, one in plan.solved.items()))
+        errors.append(
+            sum(left_open(one.worth, plan.bits[name]) for name, one in plan.solved.items())
+        )
     assert errors == sorted(errors, reverse=True)
     assert errors[-1] < 0.1 * errors[0]
 

@@ -51,7 +51,7 @@ def store(files: Path, tmp_path: Path, capsys: Capture) -> Path:
     npp(capsys, "install", files / "small.npp", "--store", place, "--chip", "mismatch-30")
     opened = Store(place)
     network = open_session(opened).loop.network
-    poor = encode_factors(no_factors(network.layers), network.layers, network.factor_bits)
+    poor = encode_factors(no_factors(network.layers), network.layers)
     with opened.lock():
         assert opened.commit_factors(poor).sequence == 1
     return place

@@ -104,11 +104,9 @@ def drawn(seed: int, exponent: int = 0) -> tuple[Factors, list[LinearLayer]]:
         m = int(each) * groups
         sizes = 10.0 ** (exponent + generator.uniform(-3, 3, (groups * rank, 1)))
         a = generator.standard_normal((groups * rank, d)) * sizes
-        parts = generator.standard_normal(m), generator.standard_normal(m), a
-        b = generator.standard_normal((m, rank))
-        surrogates[name] = Surrogate(
-            *(part.astype(np.float32) for part in (*parts, b)), drawn_bits(generator, rank)
-        )
+        b, gain, offset = (generator.standard_normal(size) for size in ((m, rank), m, m))
+        parts = [part.astype(np.float32) for part in (gain, offset, a, b)]
+        surrogates[name] = Surrogate(*parts, bits=drawn_bits(generator, rank))
         weight = np.ones((groups, d, each), np.float32)
         layers.append(replace(dense_layer(int(d), m, name), weight=weight))
     return Factors(surrogates), layers
@@ -268,7 +266,8 @@ def test_factors_that_are_not_finite_are_not_stored(bits: int, part: str, bad: f
 def test_other_precisions_and_another_number_of_them_are_refused(bits: tuple[int, ...]) -> None:
     rank = 2 if bits == (4, 9) else 1
     one = replace(small(*(4,) * rank)["one"], bits=bits)
-    with pytest.raises(CalibError, match=rf"layer one: {rank} comp.*\b{bits[-1]}\] .* 3, 4, .*, 16"):
+    said = rf"layer one: {rank} comp.*\b{bits[-1]}\] .* 3, 4, .*, 16"
+    with pytest.raises(CalibError, match=said):
         encode_factors(small().replaced("one", one), LAYERS)
 
 

@@ -19,6 +19,7 @@ from calib.forecast import Forecast, LayerForecast, forecast
 from calib.graph.linear import LinearLayer
 from calib.layer_fit import METRIC_FLOOR, SolvedLayer
 from calib.packed import PackedNetwork
+from calib.precision import MIXED
 from calib.read_noise import ReadNoise
 from calib.reduced_rank import metric_from
 from calib.references import fit_indices
@@ -121,10 +122,11 @@ def test_an_ideal_chip_that_can_only_be_tapped_is_refused_too() -> None:
     assert runtime.runs < 20
 
 
+@pytest.mark.parametrize("bits", [(16,), (4,), (3,), MIXED])
 @pytest.mark.parametrize("groups", [1, 6])
-def test_the_prediction_is_about_what_is_reached(groups: int) -> None:
-    """On rows that took no part, in the error that the solver minimises."""
-    network = packed(classifier(groups=groups), count=128, scheme="int4", rank=2, factor_bits=16)
+def test_the_prediction_is_about_what_is_reached(groups: int, bits: tuple[int, ...]) -> None:
+    """On rows that took no part, in the error that the solver minimises, rounding included."""
+    network = packed(classifier(groups=groups), count=128, scheme="int4", rank=2, factor_bits=bits)
     runtime = chip_of(network, "mismatch-20")
     indices = fit_indices(network.references)
     half, other = indices[::2], indices[1::2]
@@ -140,7 +142,7 @@ def test_the_prediction_is_about_what_is_reached(groups: int) -> None:
 
 
 def test_more_budget_reaches_further_and_rank_is_what_is_missing() -> None:
-    network = packed(classifier(groups=1), count=64, scheme="int4", factor_bits=16)
+    network = packed(classifier(groups=1), count=64, scheme="int4", factor_bits=(16,))
     runtime = chip_of(network, "mismatch-20")
     found = [
         forecast(
@@ -210,7 +212,7 @@ def test_components_that_are_noise_are_worth_nothing() -> None:
     for name, one in plan.solved.items():
         assert one.solution.values[0] > 0, name
         assert component_worth(one.statistics, one.metric, one.solution).max() == 0, name
-        assert plan.ranks[name] == 0
+        assert plan.bits[name] == ()
         assert isinstance(one, SolvedLayer)
 
 

@@ -15,6 +15,7 @@ from agent.store.state import STORE_FORMAT
 from calib.factor_codes import encode_factors
 from calib.factors import Factors, Surrogate
 from calib.graph.linear import LinearLayer
+from calib.precision import PRECISIONS, bits_of_b
 from tests.store_samples import FIRST, used_store
 
 TEXT = (Path(__file__).parents[1] / "docs" / "format.md").read_text(encoding="utf-8")
@@ -89,15 +90,22 @@ def test_the_samples_take_the_bytes_of_the_table() -> None:
 
 
 def test_the_factors_take_the_bytes_of_the_table() -> None:
-    rank, inputs, outputs = 3, LAYER.inputs, LAYER.outputs
-    ones = np.ones(outputs, np.float32)
-    a, b = np.ones((rank, inputs), np.float32), np.ones((outputs, rank), np.float32)
-    factors = Factors({LAYER.name: Surrogate(ones, ones, a, b)})
-    fixed = sum(sizes("Payload: factors"))
-    for bits in (16, 8, 4):
-        codes = -(-rank * inputs * bits // 8) + -(-rank * outputs * max(bits, 8) // 8)
-        expected = fixed + 4 * (2 * outputs + 2 * rank) + codes
-        assert len(encode_factors(factors, [LAYER], bits)) == expected
+    table = [row for row in rows("Payload: factors", 2) if row[0].isdigit()]
+    of_b = {int(row[0]): int(row[1]) for row in table}
+    assert of_b == {bits: bits_of_b(bits) for bits in PRECISIONS}
+    format_row = next(row for row in rows("Payload: factors", 3) if row[1] == "format")
+    no_factors = encode_factors(Factors({}), [])
+    assert int(format_row[2]) == int.from_bytes(no_factors[:2], "little")
+    assert f"### Payload: factors, format {format_row[2]}" in TEXT
+    inputs, outputs = LAYER.inputs, LAYER.outputs
+    ones, fixed = np.ones(outputs, np.float32), sum(sizes("Payload: factors"))
+    for bits in (*((one,) * 3 for one in PRECISIONS), PRECISIONS, ()):
+        rank = len(bits)
+        a, b = np.ones((rank, inputs), np.float32), np.ones((outputs, rank), np.float32)
+        factors = Factors({LAYER.name: Surrogate(ones, ones, a, b, bits)})
+        codes = sum(-(-inputs * one // 8) + -(-outputs * of_b[one] // 8) for one in bits)
+        expected = fixed + rank + 4 * 2 * rank + 2 * 2 * outputs + codes
+        assert len(encode_factors(factors, [LAYER])) == expected, bits
 
 
 LAYER = LinearLayer(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from agent.runtimes.base import Runtime
 from agent.runtimes.cim import CimRuntime
 from calib.factor_codes import encode_factors
 from calib.factors import Factors, no_factors
-from calib.layer_fit import plan_together
+from calib.layer_fit import Plan, plan_together
 from calib.packed import PackedNetwork
 from calib.references import fit_indices
 from device_models.array import Chip, State
@@ -42,11 +42,13 @@ def chip_of(network: PackedNetwork) -> CimRuntime:
     return CimRuntime(network, chip, State(), np.random.default_rng(0))
 
 
+def planned(network: PackedNetwork) -> Plan:
+    return plan_together(network, gathered(chip_of(network), network, CHOSEN), network.budget)
+
+
 def fitted(method: str, network: PackedNetwork) -> Factors:
     """On a fresh chip, the same each time."""
-    runtime = chip_of(network)
-    plan = plan_together(network, gathered(runtime, network, CHOSEN), network.budget)
-    return fit(method, runtime, network, CHOSEN, plan)
+    return fit(method, chip_of(network), network, CHOSEN, planned(network))
 
 
 def loss_on(network: PackedNetwork, factors: Factors, indices: np.ndarray) -> float:
@@ -89,8 +91,10 @@ def test_it_is_never_worse_than_its_start_on_the_validation_part(
         begin = fitted("probe", network)
     judges = parts(network.references, CHOSEN, np.random.default_rng(network.seed))[1]
     assert loss_on(network, found, judges) <= loss_on(network, begin, judges)
-    encode = partial(encode_factors, layers=network.layers, bits=network.factor_bits)
-    assert encode(found) == encode(fitted(method, network))
+    again = fitted(method, network)
+    assert encode_factors(found, network.layers) == encode_factors(again, network.layers)
+    bits = {name: one.bits for name, one in found.surrogates.items()}
+    assert bits == planned(network).bits  # of each component as they were bought
 
 
 def test_from_zero_a_chip_gets_better_on_samples_that_took_no_part() -> None:

@@ -15,6 +15,7 @@ from calib.factors import Surrogate
 from calib.grouped_fit import SolvedGroups, grouped_metric, solve_groups, solved_groups
 from calib.grouped_sums import GroupedCovariance, GroupedStatistics, GroupedSums
 from calib.layer_fit import LayerFit
+from calib.precision import PRECISIONS
 from calib.reduced_rank import metric_from
 from calib.sums import REGRESSION_RIDGE
 from tests.small_networks import classifier, packed
@@ -103,7 +104,9 @@ def corrected(surrogate: Surrogate, x: Array, z: Array) -> Array:
     return surrogate.apply(z.astype(np.float32), x.reshape(len(x), 6, 9).astype(np.float32))
 
 
-@pytest.mark.parametrize(("bits", "left"), [(16, 0.02), (8, 0.03), (4, 0.12)])
+@pytest.mark.parametrize(
+    ("bits", "left"), [(16, 0.02), (8, 0.03), (6, 0.05), (5, 0.08), (4, 0.12), (3, 0.25)]
+)
 def test_a_depthwise_error_of_every_tap_goes_with_one_component(bits: int, left: float) -> None:
     x, kernels, y = depthwise_rows(0)
     off = kernels * np.random.default_rng(1).normal(1, 0.3, kernels.shape)
@@ -180,7 +183,7 @@ def remaining(s: GroupedStatistics, half: Array, group: int, gain: Array, rank: 
     seed=SEEDS,
     exponent=st.integers(-12, 12),
     rows=st.integers(1, 12),
-    bits=st.sampled_from([4, 16]),
+    bits=st.sampled_from(PRECISIONS),
 )
 def test_odd_rows_give_finite_factors(seed: int, exponent: int, rows: int, bits: int) -> None:
     """Dead channels, constant ones, one row, tiny and huge scales: nothing is raised."""

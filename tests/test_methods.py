@@ -21,6 +21,7 @@ from calib.factor_codes import encode_factors, rounded
 from calib.factors import Factors, no_factors
 from calib.graph.model import Graph
 from calib.packed import PackedNetwork
+from calib.precision import MIXED
 from calib.prepare import PackOptions, prepare
 from calib.references import fit_indices
 from device_models.array import Chip, State
@@ -157,17 +158,20 @@ def _off(seen: Array, wanted: Array) -> float:
 
 
 @EVERY_METHOD
-@pytest.mark.parametrize("bits", [16, 8, 4])
-def test_what_is_given_back_is_what_will_be_stored(method: str, bits: int) -> None:
+@pytest.mark.parametrize("bits", [(16,), (8,), (4,), MIXED])
+def test_what_is_given_back_is_what_will_be_stored(method: str, bits: tuple[int, ...]) -> None:
     network = network_of("classifier", factor_bits=bits)
     found = fitted(method, chip_of(network), network, chosen_of(network), 4)
-    assert_close(rounded(found, network.layers, bits), found, 0.0)
-    payload = encode_factors(found, network.layers, bits)
-    assert encode_factors(rounded(found, network.layers, bits), network.layers, bits) == payload
+    assert {one for s in found.surrogates.values() for one in s.bits} <= set(bits)
+    back = rounded(found, network.layers)
+    assert_close(back, found, 0.0)
+    assert encode_factors(back, network.layers) == encode_factors(found, network.layers)
 
 
-@pytest.mark.parametrize("bits", [8, 4])
-def test_rounding_b_after_the_moment_pass_hardly_moves_the_matched_means(bits: int) -> None:
+@pytest.mark.parametrize("bits", [(8,), (4,), MIXED])
+def test_rounding_b_after_the_moment_pass_hardly_moves_the_matched_means(
+    bits: tuple[int, ...],
+) -> None:
     network = network_of("dense", factor_bits=bits)
     runtime, chosen = chip_of(network), chosen_of(network)
     found = fitted("probe", runtime, network, chosen, 4)
@@ -176,7 +180,7 @@ def test_rounding_b_after_the_moment_pass_hardly_moves_the_matched_means(bits: i
     for layer in network.layers:
         seen, wanted = trace.layers[layer.name].outputs, block.layers[layer.name].outputs
         off = np.abs(seen.mean((0, 1)) - wanted.mean((0, 1)))
-        assert off.max() < 0.01 * wanted.std((0, 1)).max()
+        assert off.max() < 0.03 * wanted.std((0, 1)).max()
 
 
 @EVERY_METHOD
@@ -206,7 +210,7 @@ def test_rank_zero_is_gain_and_offset_and_no_rank_is_too_high(method: str) -> No
     errors = []
     for rank in (0, 4096):
         found = fitted(method, runtime, network, chosen_of(network), rank)
-        most = {la.name: min(la.inputs, la.outputs) * (la.groups == 1) for la in network.layers}
+        most = {la.name: min(la.inputs, la.outputs // la.groups) for la in network.layers}
         expected = {name: full if rank else 0 for name, full in most.items()}
         assert {name: s.rank for name, s in found.surrogates.items()} == expected
         errors.append(judge_chip(runtime, network, found).mean_error)

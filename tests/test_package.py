@@ -21,6 +21,7 @@ from agent.store.bundle import Bundle, bundle_bytes, open_bundle
 from agent.store.package import Package, package_bytes, read_package, to_parts
 from calib.factors import no_factors
 from calib.packed import PackedNetwork, requantised
+from calib.precision import MIXED
 from calib.schemes.weights import FLOAT, SCHEMES
 from device_models.array import Chip, State
 from device_models.presets import preset
@@ -81,6 +82,23 @@ def test_what_is_loaded_is_what_was_packed(kind: str, scheme: str, form: str) ->
     assert_same_references(network, found)
     if scheme != FLOAT:
         assert np.array_equal(answers(network), answers(found))
+
+
+@pytest.mark.parametrize("bits", [(4,), (8, 3), (16,), MIXED])
+def test_the_precisions_that_factors_may_have_come_back(bits: tuple[int, ...]) -> None:
+    network = packed(classifier(), scheme="int4", factor_bits=bits)
+    assert to_parts(Package(network, "small", "cim"))[0]["factor_precisions"] == list(bits)
+    assert loaded(network).factor_bits == bits
+
+
+def test_a_bundle_of_before_there_was_a_choice_allows_every_precision() -> None:
+    """Such a bundle names one number of bits, which is read no more."""
+
+    def older(document: dict[str, Any], _: dict[str, Any]) -> None:
+        del document["factor_precisions"]
+        document["factor_bits"] = 4
+
+    assert read_package(changed(older)).network.factor_bits == MIXED
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -176,6 +194,13 @@ def _without(name: str) -> Change:
         (_set("budget", "mac_share", value="all"), "'mac_share' is 'all'"),
         (_set("budget", "mac_share", value=-0.5), "cannot be -0.5"),
         (_set("activation_bits", value=9), "'activation_bits' is 9"),
+        (_set("factor_precisions", value=[]), "factor_precisions is [], and it should be a list"),
+        (_set("factor_precisions", value=4), "factor_precisions is 4, and"),
+        (_set("factor_precisions", value=[4, 7]), "is [4, 7], and it should be a list of some of"),
+        (_set("factor_precisions", value=[[4]]), "factor_precisions is [[4]], and"),
+        (_set("factor_precisions", value=[4.0]), "factor_precisions is [4.0], and"),
+        (_set("factor_precisions", value=["4"]), "factor_precisions is ['4'], and"),
+        (_set("factor_precisions", value=None), "factor_precisions is None, and"),
         (_set("layers", value={}), "'layers' is"),
         (_set("layers", value=[]), "constant 'w1' is missing"),
         (_set("layers", 0, "name", value="other"), "the bundle lists other"),

@@ -177,7 +177,7 @@ def test_b_is_the_least_squares_fit_whatever_the_sizes_of_the_rows(
     gain = np.random.default_rng(seed).uniform(0.5, 1.5, 4)
     sizes = np.array([[1.0], [10.0**exponent], [3.0]])
     a = rows_of_a(seed, 3, 12) * sizes
-    root = np.linalg.cholesky(found.covariance_x).T
+    root = np.linalg.cholesky(np.asarray(found.covariance_x)).T
     wanted = root @ (found.map_y - found.map_z * gain)
     expected = np.linalg.lstsq(root @ (a / sizes).T, wanted, rcond=None)[0].T / sizes.T
     b = refitted_b(found, gain, a)

@@ -17,6 +17,7 @@ from calib.factors import Factors
 from calib.graph.executor import run
 from calib.losses import Loss, distillation, squared_error
 from calib.packed import PackedNetwork
+from calib.precision import MIXED
 from calib.surrogate_training import (
     Lesson,
     School,
@@ -35,7 +36,7 @@ KINDS = pytest.mark.parametrize("kind", ["classifier", "signal"])
 
 
 @cache
-def network_of(kind: str, bits: int = 4) -> PackedNetwork:
+def network_of(kind: str, bits: tuple[int, ...] = MIXED) -> PackedNetwork:
     graph = {"classifier": classifier, "signal": signal_network}[kind]()
     return packed(graph, count=48, scheme="int4", rank=2, factor_bits=bits)
 
@@ -48,14 +49,15 @@ def school_of(network: PackedNetwork) -> School:
         network.layers,
         network.activations,
         runtime.main_paths(),
-        partial(rounded, layers=network.layers, bits=network.factor_bits),
+        partial(rounded, layers=network.layers),
     )
 
 
 def start_of(network: PackedNetwork, rank: int = 2) -> Factors:
-    ranks = {layer.name: rank for layer in network.layers}
-    begin = zero_start(network.layers, ranks, np.random.default_rng(2))
-    return rounded(begin, network.layers, network.factor_bits)
+    bits = {layer.name: network.factor_bits[-rank:] * rank for layer in network.layers}
+    bits = {name: chosen[:rank] for name, chosen in bits.items()}
+    begin = zero_start(network.layers, bits, np.random.default_rng(2))
+    return rounded(begin, network.layers)
 
 
 def loss_on(network: PackedNetwork, x: Array) -> Loss:
@@ -86,8 +88,10 @@ def same(one: Factors, other: Factors) -> bool:
 
 
 @KINDS
-@pytest.mark.parametrize("bits", [4, 16])
-def test_training_lowers_the_distillation_loss_on_its_samples(kind: str, bits: int) -> None:
+@pytest.mark.parametrize("bits", [(4,), (16,), (3, 6)])
+def test_training_lowers_the_distillation_loss_on_its_samples(
+    kind: str, bits: tuple[int, ...]
+) -> None:
     network = network_of(kind, bits)
     school, begin = school_of(network), start_of(network)
     lesson = lesson_of(network)
@@ -162,6 +166,7 @@ def test_a_start_from_zero_changes_nothing_and_can_learn() -> None:
     for layer in network.layers:
         one = begin[layer.name]
         assert one.rank == 2
+        assert set(one.bits) <= set(network.factor_bits)
         assert not one.b.any()
         assert one.a.any()
         rows = np.ones((3, layer.groups, layer.inputs), np.float32)

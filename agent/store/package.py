@@ -209,7 +209,8 @@ def _computed(  # noqa: PLR0913, PLR0917  # all that references follow from
 def _read_precisions(document: Fields) -> tuple[int, ...]:
     """Bits that rows of A may have; bundles of before there was a choice leave it to us."""
     found = document.content.get("factor_precisions", list(MIXED))
-    if not isinstance(found, list) or not found or not set(found) <= set(PRECISIONS):
+    whole = isinstance(found, list) and all(type(bits) is int for bits in found)
+    if not whole or not found or not set(found) <= set(PRECISIONS):
         raise BundleError(
             f"{document.where}: factor_precisions is {found!r}, and it should be a list of some of "
             f"{', '.join(map(str, PRECISIONS))}; the bundle is damaged: pack the model again"
