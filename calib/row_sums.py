@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 Float64 = NDArray[np.float64]
 Rows = NDArray[np.floating]
 
-LARGEST_GRAM = 2048
-"""Inputs of the longest rows that get a Gram matrix (32 MiB); also rows that are kept of others."""
+LARGEST_GRAM = 1536
+"""Inputs of the longest rows that get a Gram matrix (18 MiB); also rows that are kept of others."""
 
 COLUMNS = 256
 """Of long arrays, in a product at once."""
@@ -121,10 +121,10 @@ class RowSums:
             self._fold()
         if self._folded is None:
             rows = self.rows()
-            return grams_of(rows.astype(np.float64) if self.double else rows, self.size).over(
-                self.count
-            )
-        return self._folded.over(self.count).about(self._sum / self.count)
+            sums = grams_of(rows.astype(np.float64) if self.double else rows, self.size)
+            return sums.means(self.count, np.zeros_like(self._sum), sums)
+        fresh = Grams(*map(np.empty_like, self._folded.parts()))
+        return self._folded.means(self.count, self._sum / self.count, fresh)
 
     def variances(self) -> Float64:
         """Of all rows x: [size]."""
@@ -149,20 +149,23 @@ class Grams:
 
     def plus(self, other: Grams) -> Grams:
         """The sums of both, in the place of the first."""
-        for mine, theirs in zip(self._parts(), other._parts(), strict=True):
+        for mine, theirs in zip(self.parts(), other.parts(), strict=True):
             np.add(mine, theirs, out=mine)
         return self
 
-    def over(self, count: int) -> Grams:
-        """Divided by a number."""
-        return Grams(*(part / count for part in self._parts()))
-
-    def about(self, mean: Float64) -> Grams:
-        """About a mean [d + k], from mean products about zero."""
+    def means(self, count: int, mean: Float64, into: Grams) -> Grams:
+        """Mean products of so many rows about their mean [d + k], in the place of `into`."""
         x, e = mean[: len(self.xx)], mean[len(self.xx) :]
-        return Grams(self.xx - np.outer(x, x), self.xe - np.outer(x, e), self.ee - np.outer(e, e))
+        sides = ((x, x), (x, e), (e, e))
+        for mine, theirs, (left, right) in zip(self.parts(), into.parts(), sides, strict=True):
+            np.divide(mine, count, out=theirs)
+            for start in range(0, len(left), COLUMNS):
+                some = slice(start, start + COLUMNS)
+                theirs[some] -= np.outer(left[some], right)
+        return into
 
-    def _parts(self) -> tuple[Float64, Float64, Float64]:
+    def parts(self) -> tuple[Float64, Float64, Float64]:
+        """All three."""
         return self.xx, self.xe, self.ee
 
 
