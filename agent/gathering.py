@@ -2,7 +2,8 @@
 
 Where single layers can be driven they get their clean inputs. Else the whole network runs with
 taps, and what a layer should have made of the inputs that it really got follows from its nominal
-weights. Some rows are read twice, for the read noise.
+weights. Some rows are read twice, for the read noise. Where float weights are kept, single layers
+are driven with mixed rows besides (`calib.mixed_rows`), so that few samples are enough.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from calib.budget import Budget
 from calib.factors import no_factors
 from calib.graph.linear import multiply
 from calib.layer_fit import LayerFit, Plan, plan_together
+from calib.mixed_rows import missing_rows, mixed_rows
 from calib.packed import PackedNetwork
-from calib.references import LayerReference, fit_indices, in_blocks
+from calib.references import BLOCK_SAMPLES, LayerReference, fit_indices, in_blocks
 
 Indices = NDArray[np.integer]
 
@@ -35,14 +37,18 @@ def gathered(runtime: Runtime, network: PackedNetwork, chosen: Indices) -> dict[
     if not exact:
         _tap(runtime, network, chosen, fits)
         return fits
-    wanted = set(chosen.tolist())
-    for block in in_blocks(network.references, fit_indices(network.references)):
+    wanted, usable = set(chosen.tolist()), fit_indices(network.references)
+    blocks = -(-len(usable) // BLOCK_SAMPLES)
+    sources: dict[str, list[Float32]] = {name: [] for name in fits}
+    for block in in_blocks(network.references, usable):
         run_on_chip = np.array([int(index) in wanted for index in block.indices])
         for fit in fits.values():
             clean = block.layers[fit.layer.name]
             fit.vary(flat(clean.rows))
             if run_on_chip.any():
                 _probe(cast("ProbingRuntime", runtime), fit, clean, run_on_chip)
+            sources[fit.layer.name].append(_some(clean.rows, -(-fit.layer.inputs // blocks)))
+    _probe_mixed(cast("ProbingRuntime", runtime), network, fits, sources)
     return fits
 
 
@@ -71,6 +77,33 @@ def _probe(
     again = -(-fit.noise.wanting // rows.shape[1])
     if again:
         fit.noise.add(flat(runtime.probe(fit.layer, rows[:again]) - main[:again]))
+
+
+def _some(rows: Float32, most: int) -> Float32:
+    """Of rows [n, p, groups, d] some, evenly spread: [k, groups, d]."""
+    every = rows.reshape(-1, *rows.shape[2:])
+    return every[:: -(-len(every) // most)].copy()
+
+
+def _probe_mixed(
+    runtime: ProbingRuntime,
+    network: PackedNetwork,
+    fits: dict[str, LayerFit],
+    sources: dict[str, list[Float32]],
+) -> None:
+    """Drive layers that have few rows with mixed ones; what they should make of them is known."""
+    if network.float_weights is None:
+        return
+    generator = np.random.default_rng(network.seed)
+    for name, fit in fits.items():
+        count = missing_rows(fit.sums.count, fit.layer.inputs)
+        if not count:
+            continue
+        rows = mixed_rows(np.concatenate(sources.pop(name)), count, generator)
+        weight = network.float_weights[name].astype(np.float32)
+        wanted = multiply(rows, weight) + fit.layer.bias
+        main = runtime.probe(fit.layer, rows)
+        fit.add(rows.reshape(count, -1), main.reshape(count, -1), wanted.reshape(count, -1))
 
 
 def _tap(

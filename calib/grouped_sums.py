@@ -92,6 +92,11 @@ class GroupedSums:
         groups, d, m = self.known_y.shape
         self._sums = GroupedCovariance(groups, d + 2 * m)
 
+    @property
+    def count(self) -> int:
+        """How many rows were added."""
+        return self._sums.count
+
     def add(self, x: Rows, z: Rows, y: Rows) -> None:
         """Add rows x [n, groups · d], z and y [n, groups · m].
 

@@ -81,6 +81,11 @@ class LayerSums:
         """Length m of the rows y and z."""
         return int(self.known_y.shape[1])
 
+    @property
+    def count(self) -> int:
+        """How many rows were added."""
+        return self._sums.count
+
     @np.errstate(under="ignore")  # next to others, such a number is zero
     def add(self, x: Rows, z: Rows, y: Rows) -> None:
         """Add rows x [n, d], z [n, m], y [n, m].
