@@ -45,6 +45,10 @@ HEAD = (
     "calibrate, s",
 )  # fmt: skip
 EARLIER_HEAD = ("earlier: recovery", "agreement")
+EARLIER = (
+    "Earlier is the program before ridges were chosen by leaving rows out, moments were followed "
+    "as far as samples agree, and each component got its own bits; the chips are the same."
+)
 LARGE_LAYERS = ((4608, 512, 16), (4608, 512, 64), (2048, 512, 64), (1536, 512, 64), (576, 64, 64))
 LARGE_HEAD = (
     "inputs", "outputs", "samples on the chip", "error left on fresh rows", "seconds",
@@ -177,7 +181,9 @@ def table(cases: Sequence[Case], results: Results, earlier: Results) -> str:
                     f"{np.mean([getattr(row, key) for row in before]):.3f}" if before else ""
                     for key in ("recovery", "agreement")
                 ]
-    return markdown_table(HEAD + (EARLIER_HEAD if beside else ()), rows)
+    if not beside:
+        return markdown_table(HEAD, rows)
+    return EARLIER + "\n\n" + markdown_table(HEAD + EARLIER_HEAD, rows)
 
 
 def large_layers() -> str:
@@ -221,7 +227,8 @@ def main() -> None:
     chips = list(CHIP_SEEDS)[: 1 if arguments.quick else None]
     results = Results(arguments.results)
     measure(Path(os.environ["NPP_DATA"]), cases, chips, results)
-    seeds = f"chip seeds {chips[0]} to {chips[-1]}, packing seed 0, {cases[0].test_samples} images"
+    images = " or ".join(str(count) for count in sorted({case.test_samples for case in cases}))
+    seeds = f"chip seeds {chips[0]} to {chips[-1]}, packing seed 0, {images} images"
     compared = table(cases, results, Results(arguments.beside))
     report = "\n\n".join(["# Few samples", machine(seeds), compared, large_layers()]) + "\n"
     print(report)
