@@ -1,7 +1,8 @@
 """Benchmark of the rules that choose samples: each against random choice, for each solver.
 
     NPP_DATA=DIR python tools/bench_selection.py [--quick] [--only CASE] [--methods NAMES]
-        [--results FILE.jsonl] [--out FILE.md]
+        [--rules NAMES] [--counts NUMBERS] [--first-chip SEED] [--results FILE.jsonl]
+        [--confirmation FILE.jsonl] [--out FILE.md]
 
 Each chip has its own bundle: 256 references and 32 held-back samples drawn from those that the case
 has, so that differences between chips also cover the luck of which samples there are. Each rule
@@ -43,7 +44,7 @@ from calib.factors import Factors, no_factors
 from calib.selection import RULES, select
 
 Indices = NDArray[np.integer]
-CHIP_SEEDS = range(1100, 1105)
+FIRST_CHIP, CHIPS = 1100, 5
 """Used for nothing but these figures; forms were chosen on 1200 to 1202."""
 
 COUNTS = (4, 8, 16, 32)
@@ -53,9 +54,8 @@ GRADIENT_CHIPS, GRADIENT_COUNTS = 2, (8, 32)
 """Training takes longer: fewer chips, fewer counts."""
 
 
-def choices() -> list[tuple[str, int]]:
+def choices(rules: Sequence[str]) -> list[tuple[str, int]]:
     """Each rule, and its draws."""
-    rules = [rule for rule in RULES if rule != "all"]
     return [(r, draw) for r in rules for draw in range(DRAWS if r == "random" else 1)]
 
 
@@ -75,9 +75,9 @@ def measured(bench: Bench, indices: Indices, methods: Sequence[str]) -> Mapping[
     }
 
 
-def in_full(seed: int, count: int, method: str) -> bool:
+def in_full(chip: int, count: int, method: str) -> bool:
     """Whether a method runs on this chip with so many samples."""
-    trained = seed - CHIP_SEEDS.start < GRADIENT_CHIPS and count in GRADIENT_COUNTS
+    trained = chip < GRADIENT_CHIPS and count in GRADIENT_COUNTS
     return trained or method not in GRADIENT_METHODS
 
 
@@ -164,9 +164,9 @@ def run_chip(case: Case, seed: int, asked: Asked, results: Results) -> None:
     """What is missing of all rules, counts and methods on one chip."""
     where = {"case": case.name, "chip": seed}
     missing: dict[tuple[int, tuple[str, int]], list[str]] = defaultdict(list)
-    for count, choice, method in itertools.product(asked.counts, choices(), asked.methods):
+    for count, choice, method in itertools.product(asked.counts, asked.choices, asked.methods):
         what = {**where, "samples": count, "rule": choice[0], "draw": choice[1], "method": method}
-        if in_full(seed, count, method) and not results.has(**what):
+        if in_full(seed - asked.seeds.start, count, method) and not results.has(**what):
             missing[count, choice].append(method)
     explained = results.has(**where, correlation="corrected")
     if not missing and explained:
@@ -188,6 +188,7 @@ class Asked:
     """What a run measures."""
 
     seeds: range
+    choices: Sequence[tuple[str, int]]
     counts: tuple[int, ...]
     tests: int
     methods: Sequence[str]
@@ -199,29 +200,36 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one chip, two counts, 100 samples")
     parser.add_argument("--only", default="", help="cases whose name contains this")
     parser.add_argument("--methods", default=",".join(METHODS), help="these, separated by commas")
+    names = [rule for rule in RULES if rule != "all"]
+    parser.add_argument("--rules", default=",".join(names), help="these, separated by commas")
+    counts = ",".join(map(str, COUNTS))
+    parser.add_argument("--counts", default=counts, help="of samples, separated by commas")
+    parser.add_argument("--first-chip", type=int, default=FIRST_CHIP, help="seed of the first chip")
+    parser.add_argument("--confirmation", type=Path, help="results on other chips, for the report")
     parser.add_argument("--results", type=Path, help="results kept here are not measured again")
     parser.add_argument("--out", type=Path, help="write the report here too")
     arguments = parser.parse_args()
     if "NPP_DATA" not in os.environ:
         sys.exit("set NPP_DATA to the folder of the MLPerf Tiny models and their data")
-    methods = arguments.methods.split(",")
-    asked = (
-        Asked(CHIP_SEEDS[:1], COUNTS[:2], 100, methods)
-        if arguments.quick
-        else Asked(CHIP_SEEDS, COUNTS, 10**6, methods)
+    quick = arguments.quick
+    asked = Asked(
+        seeds=range(arguments.first_chip, arguments.first_chip + (1 if quick else CHIPS)),
+        choices=choices(arguments.rules.split(",")),
+        counts=COUNTS[:2] if quick else tuple(map(int, arguments.counts.split(","))),
+        tests=100 if quick else 10**6,
+        methods=arguments.methods.split(","),
     )
     results = Results(arguments.results)
     for case, seed in itertools.product(CASES, asked.seeds):
         if arguments.only in case.name:
             run_chip(case, seed, asked, results)
-    chips = CHIP_SEEDS
-    seeds = f"chip seeds {chips.start} to {chips.stop - 1}, which also draw the samples"
+    seeds = f"chip seeds {asked.seeds.start} to {asked.seeds.stop - 1}, which also draw the samples"
     words = {
         "draws": str(DRAWS),
         "chips": ", ".join(f"{case.name} on `{case.device}`" for case in CASES),
         "tests": ", ".join(f"{case.name} {case.test_samples}" for case in CASES),
     }
-    text = report(results.rows, seeds, words)
+    text = report(results.rows, seeds, words, Results(arguments.confirmation).rows)
     print(text)
     if arguments.out:
         arguments.out.write_text(text, encoding="utf-8")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ Place = tuple[str, str, int]
 FIGURES = ("agreement", "recovery", "kl")
 
 INTRODUCTION = """\
-Each rule chooses some of 256 references; {draws} draws of random choice beside it. Chips: {chips},
+`NPP_DATA=DIR python tools/bench_selection.py --results FILE.jsonl`. Each rule chooses some of 256 references; {draws} draws of random choice beside it. Chips: {chips},
 `int4-tensor` weights. Each chip has its own bundle with references drawn anew, so that a standard
 error over chips covers the luck of which samples there are, too. `gradient` trains longer, so it
 ran on fewer chips and counts; a chip and a count that it ran on are the same for all rules.
@@ -27,8 +27,8 @@ the float network's, KL the divergence of the class probabilities from the float
 test samples ({tests}) took no part. Figures are those of the new factors, accepted or not.
 
 Differences are paired: on each chip, the rule's figure less the mean of the random draws; then mean
-and standard error over chips. KL is compared as a ratio (geometric mean over chips), below 1 is
-better than random. With two chips a standard error says little."""
+and standard error over chips. KL is compared as a ratio (geometric means of draws and of
+chips): below 1 is better than random. With two chips a standard error says little."""
 
 RULES_TEXT = """\
 `sensitivity`, `loss` (of the chip's answers, against the clean ones), `entropy` (of the chip's
@@ -60,16 +60,24 @@ class Figures:
         }
         self.rules.sort(key=lambda rule: rule != "random")
 
-    def differences(self, place: Place, rule: str, figure: int) -> Floats:
-        """On each chip, the rule's figure less random's mean; of KL the logarithm of the ratio."""
+    def differences(self, place: Place, rule: str, figure: int) -> dict[int, float]:
+        """By chip, the rule's figure less random's mean; of KL both as logarithms.
+
+        Logarithms first, then the mean of the draws: a rule no better than one draw comes out even.
+        """
         found = self.places[place]
-        pairs = [
-            (found[rule, chip][:, figure].mean(), found["random", chip][:, figure].mean())
-            for name, chip in found
-            if name == rule and ("random", chip) in found
-        ]
-        ours, theirs = np.array(pairs).reshape(-1, 2).T
-        return np.asarray(np.log(ours / theirs) if FIGURES[figure] == "kl" else ours - theirs)
+        differences = {}
+        for name, chip in found:
+            if name == rule and ("random", chip) in found:
+                both = found[rule, chip][:, figure], found["random", chip][:, figure]
+                ours, theirs = (np.log(x) if FIGURES[figure] == "kl" else x for x in both)
+                differences[chip] = float(ours.mean() - theirs.mean())
+        return differences
+
+    @property
+    def others(self) -> list[str]:
+        """The rules that are compared with random choice."""
+        return [rule for rule in self.rules if rule != "random"]
 
 
 def _in_order(item: tuple[Place, Any]) -> tuple[str, int, int]:
@@ -77,8 +85,9 @@ def _in_order(item: tuple[Place, Any]) -> tuple[str, int, int]:
     return case, ("probe", "sequential", "gradient").index(method), samples
 
 
-def with_error(values: Floats, figure: str) -> str:
+def with_error(differences: Iterable[float], figure: str) -> str:
     """Mean and standard error: of KL as a ratio, else in points."""
+    values = np.array(list(differences))
     if not len(values):
         return "–"
     mean = float(values.mean())
@@ -104,9 +113,8 @@ def detail(figures: Figures, name: str) -> str:
             *(str(part) for part in place),
             random_cell(found, at),
             *(
-                with_error(figures.differences(place, rule, at), name)
-                for rule in figures.rules
-                if rule != "random"
+                with_error(figures.differences(place, rule, at).values(), name)
+                for rule in figures.others
             ),
         ]
         for place, found in figures.places.items()
@@ -114,21 +122,35 @@ def detail(figures: Figures, name: str) -> str:
     return markdown_table(("model", "method", "samples", *figures.rules), rows)
 
 
-def summary(figures: Figures, name: str, cases: Callable[[str], bool] = lambda _: True) -> str:
+def summary(figures: Figures, name: str) -> str:
     """The same over all models: chips of all models count alike."""
     at = FIGURES.index(name)
-    wanted = {(method, count): None for case, method, count in figures.places if cases(case)}
+    wanted = sorted(
+        {place[1:] for place in figures.places}, key=lambda key: _in_order((("", *key), None))
+    )
     rows = []
-    for method, count in sorted(wanted, key=lambda key: _in_order((("", *key), None))):
-        places = [p for p in figures.places if p[1:] == (method, count) and cases(p[0])]
+    for method, count in wanted:
+        places = [place for place in figures.places if place[1:] == (method, count)]
         cells = [
-            with_error(np.concatenate([figures.differences(p, rule, at) for p in places]), name)
-            for rule in figures.rules
-            if rule != "random"
+            with_error([v for p in places for v in figures.differences(p, rule, at).values()], name)
+            for rule in figures.others
         ]
         rows.append([method, str(count), *cells])
-    others = [rule for rule in figures.rules if rule != "random"]
-    return markdown_table(("method", "samples", *others), rows)
+    rows.append(["**both closed forms**", "**all**", *overall(figures, at)])
+    return markdown_table(("method", "samples", *figures.others), rows)
+
+
+def overall(figures: Figures, at: int) -> list[str]:
+    """Of each rule: the mean over counts and closed forms on each chip, then over all chips."""
+    cells = []
+    for rule in figures.others:
+        chips: dict[tuple[str, int], list[float]] = defaultdict(list)
+        for place in figures.places:
+            if place[1] != "gradient":
+                for chip, difference in figures.differences(place, rule, at).items():
+                    chips[place[0], chip].append(difference)
+        cells.append(with_error([float(np.mean(some)) for some in chips.values()], FIGURES[at]))
+    return cells
 
 
 CORRELATIONS = {
@@ -173,13 +195,16 @@ def costs(rows: Sequence[Row]) -> str:
     )
 
 
-def report(rows: Sequence[Row], seeds: str, words: Mapping[str, str]) -> str:
+def report(
+    rows: Sequence[Row], seeds: str, words: Mapping[str, str], confirmation: Sequence[Row]
+) -> str:
     """The whole report as Markdown."""
     figures = Figures(rows)
     parts = ["# Choosing samples", machine(seeds), INTRODUCTION.format(**words), RULES_TEXT]
     parts += ["## All models: agreement, difference from random in points"]
     parts += [summary(figures, "agreement")]
     parts += ["## All models: KL over random's", summary(figures, "kl")]
+    parts += confirmed(confirmation) if confirmation else []
     parts += ["## What sensitivity predicts", CORRELATION_TEXT, correlations(rows)]
     parts += ["## What looking costs", COST_TEXT, costs(rows)]
     for name, unit in (("agreement", "points"), ("recovery", "points"), ("kl", "ratios")):
@@ -188,6 +213,22 @@ def report(rows: Sequence[Row], seeds: str, words: Mapping[str, str]) -> str:
             detail(figures, name),
         ]
     return "\n\n".join(parts) + "\n"
+
+
+def confirmed(rows: Sequence[Row]) -> list[str]:
+    """The rule that did best, on chips that had no part in finding it."""
+    figures = Figures(rows)
+    seeds = sorted({chip for found in figures.places.values() for _, chip in found})
+    text = (
+        f"Chips {seeds[0]} to {seeds[-1]}, which had no part in finding out which rule does best: "
+        "agreement, difference from random in points; then KL over random's."
+    )
+    return [
+        "## On other chips",
+        text,
+        summary(figures, "agreement"),
+        summary(figures, "kl"),
+    ]
 
 
 CORRELATION_TEXT = """\
