@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from agent.measurement import expected_outputs
 from agent.runtimes.base import Float32, ProbingRuntime, Runtime, Trace, can_probe
 from calib.budget import Budget
+from calib.errors import SolveError
 from calib.factors import no_factors
 from calib.graph.linear import multiply
 from calib.layer_fit import LayerFit, Plan, plan_together
@@ -30,8 +31,10 @@ def gathered(runtime: Runtime, network: PackedNetwork, chosen: Indices) -> dict[
     """By layer, the rows of the chosen reference samples, as the layer's own error shows in them.
 
     Raises:
-        SolveError: the chip makes numbers that are not finite.
+        SolveError: no samples, or the chip makes numbers that are not finite.
     """
+    if not len(chosen):
+        raise SolveError("there are no rows to fit a layer to; choose at least one sample")
     exact = can_probe(runtime)
     fits = {layer.name: LayerFit.of(network, layer, exact=exact) for layer in network.layers}
     if not exact:
