@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -104,6 +106,14 @@ def test_factors_never_take_more_than_either_budget(
         assert len(encode_factors(factors, network.layers)) <= size
     if budget.mac_share is not None:
         assert surrogate_share(network.layers, ranks) <= share * (1 + 1e-12)
+
+
+def test_the_shares_in_the_document_are_those_of_the_code() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "budget.md").read_text(encoding="utf-8")
+    table = re.findall(r"^\| (\d+) \| ([\d.]+) % \|$", text, re.MULTILINE)
+    assert {int(bits) for bits, _ in table} == set(MIXED)
+    for bits, percent in table:
+        assert f"{100 * lost_share(int(bits)):.2g}" == percent
 
 
 def left_open(worth: Array, bits: Bits) -> float:

@@ -105,8 +105,13 @@ def drawn(seed: int, exponent: int = 0) -> tuple[Factors, list[LinearLayer]]:
         sizes = 10.0 ** (exponent + generator.uniform(-3, 3, (groups * rank, 1)))
         a = generator.standard_normal((groups * rank, d)) * sizes
         b, gain, offset = (generator.standard_normal(size) for size in ((m, rank), m, m))
-        parts = [part.astype(np.float32) for part in (gain, offset, a, b)]
-        surrogates[name] = Surrogate(*parts, bits=drawn_bits(generator, rank))
+        surrogates[name] = Surrogate(
+            gain=gain.astype(np.float32),
+            offset=offset.astype(np.float32),
+            a=a.astype(np.float32),
+            b=b.astype(np.float32),
+            bits=drawn_bits(generator, rank),
+        )
         weight = np.ones((groups, d, each), np.float32)
         layers.append(replace(dense_layer(int(d), m, name), weight=weight))
     return Factors(surrogates), layers

@@ -50,7 +50,7 @@ def test_an_array_that_answers_nothing_or_backwards_is_dead() -> None:
 
 def test_what_rows_do_not_show_has_faded_as_what_they_show() -> None:
     """Six rows of a layer of 24 inputs that has faded to 0.6 make a gain that holds for others."""
-    network = packed(chain(2, width=24), scheme="int8", factor_bits=16)
+    network = packed(chain(2, width=24), scheme="int8", factor_bits=(16,))
     layer = network.layers[0]
     generator = np.random.default_rng(0)
     weight = layer.weight[0]

@@ -144,7 +144,7 @@ def test_the_gain_is_that_of_the_bits_that_were_bought(groups: int, rank: int) -
     for name, one in plan.solved.items():
         bits = plan.bits[name]
         again = left_open(solved_layer(network, fits[name], *head_of(one.worth, bits)), bits)
-        assert left_open(one, bits) <= (1.05 if bits else 1.0001) * again, name
+        assert left_open(one, bits) <= (1.11 if bits else 1.0001) * again, name
 
 
 def test_what_is_lost_is_the_mean_of_shares_weighed_by_worth() -> None:

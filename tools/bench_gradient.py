@@ -45,8 +45,8 @@ RUNS = (("probe", 32), ("gradient", 32), ("gradient-from-zero", 32), ("gradient-
 """Methods, and how many of the 96 references are chosen."""
 
 INTRODUCTION = """\
-ResNet-8 (MLPerf Tiny, CIFAR-10), 96 references and 32 held-back samples, the bytes of rank 8 in
-factors of 4 bits, layers of the same ranks whatever the method.
+ResNet-8 (MLPerf Tiny, CIFAR-10), 96 references and 32 held-back samples, the bytes of rank 8,
+components of 3 to 8 bits, the same in each layer whatever the method.
 `probe` is the closed form, `gradient` trains its factors further by distillation,
 `gradient-from-zero` is the published method: gain 1, offset 0, A random, B zero. Where 96 samples
 are chosen, 72 train and 24 decide when to stop. Recovery is accuracy over the float network's,
