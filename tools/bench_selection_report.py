@@ -18,23 +18,27 @@ Place = tuple[str, str, int]
 FIGURES = ("agreement", "recovery", "kl")
 
 INTRODUCTION = """\
-`NPP_DATA=DIR python tools/bench_selection.py --results FILE.jsonl`. Each rule chooses some of 256 references; {draws} draws of random choice beside it. Chips: {chips},
+`NPP_DATA=DIR python tools/bench_selection.py --results FILE.jsonl`
+
+Each rule chooses some of 256 references, random choice does so in {draws} draws. Chips: {chips},
 `int4-tensor` weights. Each chip has its own bundle with references drawn anew, so that a standard
 error over chips covers the luck of which samples there are, too. `gradient` trains longer, so it
-ran on fewer chips and counts; a chip and a count that it ran on are the same for all rules.
-Agreement is the share of test samples with the float network's answer, recovery the accuracy over
-the float network's, KL the divergence of the class probabilities from the float network's in nats;
-test samples ({tests}) took no part. Figures are those of the new factors, accepted or not.
+ran on the first two chips, with 8 and 32 samples. Agreement is the share of test samples with the
+float network's answer, recovery the accuracy over the float network's, KL the divergence of the
+class probabilities from the float network's in nats; test samples ({tests}) took no part. Figures
+are those of the new factors, accepted or not.
 
 Differences are paired: on each chip, the rule's figure less the mean of the random draws; then mean
-and standard error over chips. KL is compared as a ratio (geometric means of draws and of
-chips): below 1 is better than random. With two chips a standard error says little."""
+and standard error over chips. KL is compared as a ratio (geometric means of draws and of chips):
+below 1 is better than random. With two chips a standard error says little."""
 
 RULES_TEXT = """\
 `sensitivity`, `loss` (of the chip's answers, against the clean ones), `entropy` (of the chip's
 answers), `error-norm` (local layer errors): the highest. `margin`: the smallest clean margin.
 `coverage`: greedy k-centres over the clean inputs of the last layer. `sensitivity-coverage`: the
-same, distances times sensitivity. None needs more than one run of the chip for each candidate."""
+same, distances times sensitivity. `representative`: samples whose means and second moments, over
+all layers, together match those of all references. No rule needs more than one run of the chip for
+each candidate."""
 
 
 class Figures:
