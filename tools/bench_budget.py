@@ -138,9 +138,9 @@ EXPLANATION = f"""The surrogates of ResNet-8 may take a share of the network's m
 gains included, and never more than the bytes of rank 8 in every layer with 16-bit factors;
 components have 3 to 8 bits. Recovery is the corrected accuracy over the float network's, agreement
 the share of images with the float network's answer, on {IMAGES} test images that took no part;
-means over the chips. Errors are what each layer does wrong by itself, relative and weighed by its output metric,
-the mean over the layers: *predicted* is what `calibrate` says can be reached, before it solves
-anything, *reached* what the factors have on held-back samples."""
+means over the chips. Errors are what each layer does wrong by itself, relative and weighed by its
+output metric, the mean over the layers: *predicted* is what `calibrate` says can be reached, before
+it solves anything, *reached* what the factors have on held-back samples."""
 
 
 def main() -> None:
