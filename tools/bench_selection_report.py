@@ -223,9 +223,10 @@ def confirmed(rows: Sequence[Row]) -> list[str]:
     """The rule that did best, on chips that had no part in finding it."""
     figures = Figures(rows)
     seeds = sorted({chip for found in figures.places.values() for _, chip in found})
+    cases = ", ".join(sorted({place[0] for place in figures.places}))
     text = (
-        f"Chips {seeds[0]} to {seeds[-1]}, which had no part in finding out which rule does best: "
-        "agreement, difference from random in points; then KL over random's."
+        f"Chips {seeds[0]} to {seeds[-1]} of {cases}, which had no part in finding out which rule "
+        "does best: agreement, difference from random in points; then KL over random's."
     )
     return [
         "## On other chips",
