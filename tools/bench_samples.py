@@ -47,7 +47,8 @@ HEAD = (
 EARLIER_HEAD = ("earlier: recovery", "agreement")
 EARLIER = (
     "Earlier is the program before ridges were chosen by leaving rows out, moments were followed "
-    "as far as samples agree, and each component got its own bits; the chips are the same."
+    "as far as samples agree, each component got its own bits, and layers were driven with mixed "
+    "rows besides; the chips are the same."
 )
 LARGE_LAYERS = ((4608, 512, 16), (4608, 512, 64), (2048, 512, 64), (1536, 512, 64), (576, 64, 64))
 LARGE_HEAD = (
