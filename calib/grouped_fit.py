@@ -10,7 +10,7 @@ cannot tell from noise (`calib.worth`) it does not get.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +23,6 @@ from calib.reduced_rank import Metric, Solution, explained, unexplained
 from calib.rounding import least_squares_b, rounded_rows
 from calib.row_sums import Float64
 from calib.worth import component_worth
-
-if TYPE_CHECKING:
-    from calib.layer_fit import LayerFit
 
 
 @dataclass(frozen=True)
@@ -76,22 +73,27 @@ def _exponents(values: Float64, axis: int) -> NDArray[Any]:
 
 
 def solved_groups(
-    fit: LayerFit, statistics: GroupedStatistics, metric: Metric, rank: float
+    layer: LinearLayer,
+    noise: ReadNoise,
+    statistics: GroupedStatistics,
+    metric: Metric,
+    rank: float,
 ) -> SolvedGroups:
     """Solve a layer's groups, gains as they are best beside low-rank parts of the given rank.
 
     Args:
-        fit: of the layer.
+        layer: the layer.
+        noise: its read noise.
         statistics: of its rows.
         metric: of all its outputs.
         rank: of every group.
     """
-    apart = grouped_metric(metric, fit.layer.groups)
-    solution = solve_groups(statistics, apart, int(min(rank, fit.layer.outputs)))
+    apart = grouped_metric(metric, layer.groups)
+    solution = solve_groups(statistics, apart, int(min(rank, layer.outputs)))
     worth = component_worth(statistics, apart, solution)
     kept = np.where(worth[:, None, :] > 0, solution.directions, 0.0)
     solution = replace(solution, directions=kept)
-    return SolvedGroups(fit.layer, fit.noise, statistics, apart, solution, worth.sum(axis=0))
+    return SolvedGroups(layer, noise, statistics, apart, solution, worth.sum(axis=0))
 
 
 def grouped_metric(metric: Metric, groups: int) -> Metric:

@@ -235,7 +235,7 @@ def solved_layer(
     metric = metric_from(network.metrics[fit.layer.name], METRIC_FLOOR)
     statistics = fit.statistics()
     if isinstance(statistics, GroupedStatistics):
-        return solved_groups(fit, statistics, metric, rank)
+        return solved_groups(fit.layer, fit.noise, statistics, metric, rank)
     solution = solve_layer(statistics, metric, rank, lost)
     worth = component_worth(statistics, metric, solution)
     return SolvedLayer(fit.layer, fit.noise, statistics, metric, solution, worth)

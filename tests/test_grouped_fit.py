@@ -89,7 +89,8 @@ def solved(x: Array, z: Array, y: Array, known: Array, rank: int) -> SolvedGroup
     """A layer of 6 groups solved from rows alone; its weights are those of the references."""
     sums = GroupedSums(known, known)
     sums.add(x, z, y)
-    return solved_groups(empty_fit(), sums.statistics(), metric_from(np.eye(6), 0.1), rank)
+    fit = empty_fit()
+    return solved_groups(fit.layer, fit.noise, sums.statistics(), metric_from(np.eye(6), 0.1), rank)
 
 
 def depthwise_rows(seed: int, n: int = 200) -> tuple[Array, Array, Array]:

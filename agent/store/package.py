@@ -18,6 +18,7 @@ from agent.errors import BundleError
 from agent.store.bundle import Bundle, bundle_bytes
 from agent.store.fields import Fields, array_of
 from agent.store.npy import Array
+from agent.store.package_choices import read_budget, read_precisions, read_ranges
 from agent.store.package_layers import LayerParts, check_sizes, read_layers, write_layers
 from agent.store.package_references import (
     read_moments,
@@ -25,14 +26,12 @@ from agent.store.package_references import (
     read_stored,
     write_references,
 )
-from calib.budget import Budget
 from calib.decision import Decision, decision_graph
 from calib.errors import CalibError
 from calib.graph.linear import LinearLayer, linear_layers, shapes
 from calib.graph.model import Graph
 from calib.graph.serial import from_document, to_document
-from calib.packed import PackedNetwork, RangeChoice, as_float32, with_weights
-from calib.precision import MIXED, PRECISIONS
+from calib.packed import PackedNetwork, as_float32, with_weights
 from calib.reference_plan import FORMS
 from calib.references import References, SampleCodes, recompute_references
 
@@ -165,7 +164,7 @@ def _read_network(bundle: Bundle, document: Fields) -> PackedNetwork:
     else:
         float_graph = with_weights(graph, layers, as_float32(_kept(bundle, parts)))
         references = _computed(bundle, document, float_graph, decision, samples, parts)
-    budget = _read_budget(document)
+    budget = read_budget(document)
     return PackedNetwork(
         graph=graph,
         layers=layers,
@@ -173,8 +172,8 @@ def _read_network(bundle: Bundle, document: Fields) -> PackedNetwork:
         **numbers,  # type: ignore[arg-type]
         weights=parts.weights,
         activations=parts.activations,
-        factor_bits=_read_precisions(document),
-        ranges=_read_ranges(document.inner("ranges")),
+        factor_bits=read_precisions(document),
+        ranges=read_ranges(document.inner("ranges")),
         decision=decision,
         metrics=parts.metrics,
         references=references,
@@ -204,28 +203,6 @@ def _computed(  # noqa: PLR0913, PLR0917  # all that references follow from
         positions=document.whole("positions_per_sample", *_NUMBERS["positions_per_sample"]),
         seed=document.whole("seed", *_NUMBERS["seed"]),
     )
-
-
-def _read_precisions(document: Fields) -> tuple[int, ...]:
-    """Bits that rows of A may have; bundles of before there was a choice leave it to us."""
-    found = document.content.get("factor_precisions", list(MIXED))
-    whole = isinstance(found, list) and all(type(bits) is int for bits in found)
-    if not whole or not found or not set(found) <= set(PRECISIONS):
-        raise BundleError(
-            f"{document.where}: factor_precisions is {found!r}, and it should be a list of some of "
-            f"{', '.join(map(str, PRECISIONS))}; the bundle is damaged: pack the model again"
-        )
-    return tuple(found)
-
-
-def _read_budget(document: Fields) -> Budget:
-    """The limits besides the rank; bundles of before there were such have none."""
-    entry = document.optional("budget")
-    if entry is None:
-        return Budget()
-    size = None if entry.content.get("bytes") is None else entry.whole("bytes")
-    share = None if entry.content.get("mac_share") is None else entry.number("mac_share")
-    return Budget(bytes=size, mac_share=share)
 
 
 def _bare_graph(bundle: Bundle, document: Fields, entries: Sequence[Fields]) -> Graph:
@@ -281,8 +258,3 @@ def _read_decision(
         return Decision(classes=True), shape
     projection = array_of(bundle, "projection", ("<f4",), (outputs,))
     return Decision(classes=False, projection=projection.astype(np.float32)), shape
-
-
-def _read_ranges(entry: Fields) -> RangeChoice:
-    errors = entry.inner("output_errors")
-    return RangeChoice(entry.text("method"), {name: errors.number(name) for name in errors.content})
