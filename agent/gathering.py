@@ -8,6 +8,7 @@ are driven with mixed rows besides (`calib.mixed_rows`), so that few samples are
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import cast
 
 import numpy as np
@@ -19,7 +20,7 @@ from calib.budget import Budget
 from calib.errors import SolveError
 from calib.factors import no_factors
 from calib.graph.linear import multiply
-from calib.layer_fit import LayerFit, Plan, plan_together
+from calib.layer_fit import LayerFit, Plan, plan_one_by_one
 from calib.mixed_rows import missing_rows, mixed_rows
 from calib.packed import PackedNetwork
 from calib.references import BLOCK_SAMPLES, LayerReference, fit_indices, in_blocks
@@ -27,8 +28,12 @@ from calib.references import BLOCK_SAMPLES, LayerReference, fit_indices, in_bloc
 Indices = NDArray[np.integer]
 
 
-def gathered(runtime: Runtime, network: PackedNetwork, chosen: Indices) -> dict[str, LayerFit]:
+def gathered(
+    runtime: Runtime, network: PackedNetwork, chosen: Indices
+) -> Iterator[tuple[str, LayerFit]]:
     """By layer, the rows of the chosen reference samples, as the layer's own error shows in them.
+
+    Each is forgotten here once it is handed out, so that layers can be solved one by one.
 
     Raises:
         SolveError: no samples, or the chip makes numbers that are not finite.
@@ -39,7 +44,8 @@ def gathered(runtime: Runtime, network: PackedNetwork, chosen: Indices) -> dict[
     fits = {layer.name: LayerFit.of(network, layer, exact=exact) for layer in network.layers}
     if not exact:
         _tap(runtime, network, chosen, fits)
-        return fits
+        yield from _one_by_one(fits)
+        return
     wanted, usable = set(chosen.tolist()), fit_indices(network.references)
     blocks = -(-len(usable) // BLOCK_SAMPLES)
     sources: dict[str, list[Float32]] = {name: [] for name in fits}
@@ -51,8 +57,16 @@ def gathered(runtime: Runtime, network: PackedNetwork, chosen: Indices) -> dict[
             if run_on_chip.any():
                 _probe(cast("ProbingRuntime", runtime), fit, clean, run_on_chip)
             sources[fit.layer.name].append(_some(clean.rows, -(-fit.layer.inputs // blocks)))
-    _probe_mixed(cast("ProbingRuntime", runtime), network, fits, sources)
-    return fits
+    generator = np.random.default_rng(network.seed)
+    for name, fit in _one_by_one(fits):
+        some = np.concatenate(sources.pop(name))
+        _probe_mixed(cast("ProbingRuntime", runtime), network, fit, some, generator)
+        yield name, fit
+
+
+def _one_by_one(fits: dict[str, LayerFit]) -> Iterator[tuple[str, LayerFit]]:
+    for name in list(fits):
+        yield name, fits.pop(name)
 
 
 def planned(runtime: Runtime, network: PackedNetwork, chosen: Indices, budget: Budget) -> Plan:
@@ -62,7 +76,7 @@ def planned(runtime: Runtime, network: PackedNetwork, chosen: Indices, budget: B
         CalibError: the budget does not even hold gains and offsets.
         SolveError: the chip makes numbers that are not finite.
     """
-    return plan_together(network, gathered(runtime, network, chosen), budget)
+    return plan_one_by_one(network, gathered(runtime, network, chosen), budget)
 
 
 def flat(rows: Float32) -> Float32:
@@ -91,22 +105,19 @@ def _some(rows: Float32, most: int) -> Float32:
 def _probe_mixed(
     runtime: ProbingRuntime,
     network: PackedNetwork,
-    fits: dict[str, LayerFit],
-    sources: dict[str, list[Float32]],
+    fit: LayerFit,
+    some: Float32,
+    generator: np.random.Generator,
 ) -> None:
-    """Drive layers that have few rows with mixed ones; what they should make of them is known."""
-    if network.float_weights is None:
+    """Drive a layer that has few rows with mixed ones; what it should make of them is known."""
+    count = missing_rows(fit.sums.count, fit.layer.inputs)
+    if network.float_weights is None or not count:
         return
-    generator = np.random.default_rng(network.seed)
-    for name, fit in fits.items():
-        count = missing_rows(fit.sums.count, fit.layer.inputs)
-        if not count:
-            continue
-        rows = mixed_rows(np.concatenate(sources.pop(name)), count, generator)
-        weight = network.float_weights[name].astype(np.float32)
+    weight = network.float_weights[fit.layer.name].astype(np.float32)
+    for rows in mixed_rows(some, count, generator):
         wanted = multiply(rows, weight) + fit.layer.bias
         main = runtime.probe(fit.layer, rows)
-        fit.add(rows.reshape(count, -1), main.reshape(count, -1), wanted.reshape(count, -1))
+        fit.add(*(part.reshape(len(rows), -1) for part in (rows, main, wanted)))
 
 
 def _tap(

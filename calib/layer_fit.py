@@ -6,7 +6,7 @@ layers have, what they are worth, and how many each layer gets. Factors follow f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -158,9 +158,16 @@ def plan_together(network: PackedNetwork, fits: Fits, budget: Budget) -> Plan:
         CalibError: the budget does not even hold gains and offsets.
         SolveError: rows that are too few or not finite.
     """
+    return plan_one_by_one(network, fits.items(), budget)
+
+
+def plan_one_by_one(
+    network: PackedNetwork, fits: Iterable[tuple[str, LayerFit]], budget: Budget
+) -> Plan:
+    """Solve layers as they come, so that no two fits need be there at once; see `plan_together`."""
     left = left_for_branches(budget, network.layers)
-    expected = uniform_rank(left, network.layers)
-    solved = {name: solved_layer(network, fit, int(expected)) for name, fit in fits.items()}
+    expected = int(uniform_rank(left, network.layers))
+    solved = {name: solved_layer(network, fit, expected) for name, fit in fits}
     return plan_solved(network, solved, budget)
 
 

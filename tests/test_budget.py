@@ -55,7 +55,7 @@ def network_of(groups: int, factor_bits: tuple[int, ...] = MIXED) -> PackedNetwo
 @cache
 def fits_of(groups: int, factor_bits: tuple[int, ...] = MIXED) -> Fits:
     network = network_of(groups, factor_bits)
-    return gathered(chip_of(network), network, fit_indices(network.references))
+    return dict(gathered(chip_of(network), network, fit_indices(network.references)))
 
 
 def chip_of(network: PackedNetwork, device: str = "mismatch-20") -> CimRuntime:

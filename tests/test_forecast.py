@@ -162,7 +162,7 @@ def test_the_read_noise_of_probes_is_found() -> None:
     """For each layer SIGMA over the root mean square of its outputs, weighed by its metric."""
     network = packed(classifier(groups=1), count=64, scheme="int8")
     runtime = NoisyProbe(chip_of(network, "ideal"), np.random.default_rng(1))
-    fits = gathered(runtime, network, fit_indices(network.references))
+    fits = dict(gathered(runtime, network, fit_indices(network.references)))
     for name, one in fits.items():
         assert np.sqrt(one.noise.variance()) == pytest.approx(SIGMA, rel=0.25), name
         assert np.sqrt(one.noise.variance().mean()) == pytest.approx(SIGMA, rel=0.1), name
@@ -172,7 +172,7 @@ def test_the_read_noise_of_taps_is_found_and_not_counted_upstream() -> None:
     network = packed(classifier(groups=1), count=300, scheme="int8")
     inner = DeviatingRuntime(network, 0.0, np.random.default_rng(0))
     runtime = NoisyTaps(inner, np.random.default_rng(1))
-    fits = gathered(runtime, network, fit_indices(network.references))
+    fits = dict(gathered(runtime, network, fit_indices(network.references)))
     found = [float(np.sqrt(one.noise.variance().mean())) for one in fits.values()]
     assert found[:-1] == [0.0] * (len(found) - 1)
     assert found[-1] == pytest.approx(SIGMA, rel=0.1)

@@ -43,7 +43,7 @@ def chip_of(network: PackedNetwork) -> CimRuntime:
 
 
 def planned(network: PackedNetwork) -> Plan:
-    return plan_together(network, gathered(chip_of(network), network, CHOSEN), network.budget)
+    return plan_together(network, dict(gathered(chip_of(network), network, CHOSEN)), network.budget)
 
 
 def fitted(method: str, network: PackedNetwork) -> Factors:
