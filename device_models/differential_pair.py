@@ -59,6 +59,7 @@ class Cells:
         found *= np.float32(math.sqrt(12))
         return found
 
+    @np.errstate(under="ignore")  # just after the start, what is added is next to nothing
     def turned(self, effect: str, angle: float) -> NDArray[np.float32]:
         """A standard normal pattern that changes smoothly with an angle, for each cell.
 

@@ -21,6 +21,7 @@ def elapsed(age_s: float, start_s: float) -> float:
     return math.log1p(min(age_s / start_s, LONGEST))
 
 
+@np.errstate(under="ignore")  # just after the start, drift is next to nothing
 def fading(
     cells: Cells, mean: NDArray[np.float64], deviation: NDArray[np.float64], logarithm: float
 ) -> NDArray[np.float32]:

@@ -81,6 +81,7 @@ def phase_change_array(model: PhaseChange, placement: Placement) -> ProductArray
     return ProductArray(matrix, None, placement.input_bits, noise)
 
 
+@np.errstate(under="ignore")  # next to a conductance, such a number is nothing
 def conductances(model: PhaseChange, cells: Cells, age_s: float) -> NDArray[np.float32]:
     """Conductances of all cells at an age, in parts of G_max: [2, groups, d, m]."""
     programmed = cells.normals("programming")

@@ -15,11 +15,11 @@ import os
 for _threads in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_threads] = "1"  # before NumPy is imported
 
-import resource
 import time
 from dataclasses import dataclass
 
 import numpy as np
+from bench_report import peak_megabytes
 from numpy.typing import NDArray
 
 from calib.reduced_rank import metric_from, solve_layer, surrogate_of
@@ -67,7 +67,7 @@ def solve(samples: int, inputs: int, outputs: int, bits: int) -> dict[str, float
     a = rounded_rows(free.a.astype(np.float64), statistics.covariance_x, [bits] * RANK)
     b = refitted_b(statistics, solution.gain, a)
     seconds = time.monotonic() - started_s
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_megabytes()
     x = rows.drawn(256)
     error = x[:, :RANK] @ off
     left = solution.gain * (x @ known + error) + x @ a.T @ b.T - x @ known

@@ -1,9 +1,10 @@
-"""What benchmark reports share: the machine they ran on, and Markdown tables."""
+"""What benchmarks share: the machine they ran on, Markdown tables, and the memory they took."""
 
 from __future__ import annotations
 
 import os
 import platform
+import resource
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -28,3 +29,12 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def peak_megabytes() -> float:
+    """Largest resident memory of this process so far; `ru_maxrss` would count its parent's, too."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        lines = status.read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

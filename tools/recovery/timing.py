@@ -6,7 +6,6 @@ The parent packs; the child reads the bundle and the samples, as a board would, 
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+from bench_report import peak_megabytes
 
 from agent.store.bundle import open_bundle
 from agent.store.package import Package, package_bytes, read_package
@@ -71,7 +71,7 @@ def time_one(given: Record) -> Record:
     subject = Subject(_shared(Path(given["folder"]), Path(given["directory"]), case), given["chip"])
     method = methods()[given["method"]]
     method.load()
-    ready_mb = _peak_mb()
+    ready_mb = peak_megabytes()
     seconds, cpu_s = _clocked(lambda: method.run(subject))
     record = {
         "kind": TIMING,
@@ -81,7 +81,7 @@ def time_one(given: Record) -> Record:
         "seconds": seconds,
         "cpu_s": cpu_s,
         "ready_mb": ready_mb,
-        "peak_mb": _peak_mb(),
+        "peak_mb": peak_megabytes(),
     }
     ours = method.run
     if isinstance(ours, Ours):
@@ -111,12 +111,3 @@ def _clocked(work: Callable[[], object]) -> tuple[float, float]:
             return found[0]
     wall, cpu = np.median(np.array(found), axis=0)
     return float(wall), float(cpu)
-
-
-def _peak_mb() -> float:
-    """Largest resident memory so far; `ru_maxrss` would count the parent's before the start."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        lines = status.read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
