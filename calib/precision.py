@@ -2,8 +2,8 @@
 
 A row whose largest entry is `PEAK` times its root mean square, rounded to the nearest of
 2 · limit + 1 levels, has the relative error PEAK² / (12 · limit²); passing errors on to inputs that
-go together (`calib.rounding`) leaves `PASSED_ON` of it. With 3 to 8 bits the layers of ResNet-8 lose
-half to 1.7 times as much as foretold, but the first one, of 27 inputs, two to seven times.
+go together (`calib.rounding`) leaves `PASSED_ON` of it. With 3 to 8 bits the layers of ResNet-8
+lose half to 1.7 times as much as foretold, but the first one, of 27 inputs, two to seven times.
 """
 
 from __future__ import annotations
