@@ -17,6 +17,7 @@ import numpy as np
 from agent.allocator import keep_freed_memory
 from agent.buffer import SampleBuffer
 from agent.chip import chip_of
+from agent.conditions import changed, named, remembered_conditions
 from agent.drift import Drift, baseline_of, drift
 from agent.errors import RuntimeUnavailableError, StoreError
 from agent.events import CALIBRATION, record
@@ -37,9 +38,6 @@ from calib.remembered_references import remembering
 from calib.schemes.weights import FLOAT, SCHEMES
 from calib.verify import Judgement
 from device_models.array import Chip, State, cautions
-
-REMEMBERED = ("age_s", "temperature_c")
-"""What the store remembers of an emulated chip."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +70,10 @@ class Session:
     """As the store describes it."""
 
     conditions: State
-    """The chip's age and temperature."""
+    """The chip's age, temperature and supply."""
 
     remembered: State
-    """The age and temperature that the store remembers."""
+    """Those that the store remembers."""
 
     sequence: int
     """Of the active factors when the session began; 0 for none."""
@@ -111,8 +109,7 @@ class Session:
             written += self.store.write_buffer(self.loop.buffer.to_bytes())
         except StoreError as error:
             warnings.append(f"done, but the sample buffer was not kept: {error}")
-        conditions = {name: getattr(self.conditions, name) for name in REMEMBERED}
-        fields = {**history_fields(calibration), **conditions}
+        fields = {**history_fields(calibration), **named(self.conditions)}
         noted, warning = record(self.store, CALIBRATION, fields)
         warnings += [] if warning is None else [warning]
         return Recorded(written + noted, tuple(warnings))
@@ -126,7 +123,7 @@ class Session:
 
 
 def remember(session: Session, *, locked: bool = False) -> None:
-    """Keep the chip's age and temperature for the next command, if they are new.
+    """Keep the chip's conditions for the next command, if they are new.
 
     Args:
         session: whose conditions.
@@ -137,20 +134,18 @@ def remember(session: Session, *, locked: bool = False) -> None:
     """
     if session.conditions == session.remembered:
         return
-    values = {name: getattr(session.conditions, name) for name in REMEMBERED}
+    values = named(session.conditions)
     with contextlib.nullcontext() if locked else session.store.lock():
         session.store.remember(values)
 
 
-def open_session(
-    store: Store, age_s: float | None = None, temperature_c: float | None = None
-) -> Session:
+def open_session(store: Store, **given: float | None) -> Session:
     """Load the installed bundle and everything that belongs to it; writes nothing.
 
     Args:
         store: where.
-        age_s: of the chip; what the store remembers, where None.
-        temperature_c: of the chip; what the store remembers, where None.
+        given: conditions of the chip by name, see `State`; what is not given, or None, is as the
+            store remembers.
 
     Raises:
         AgentError: nothing is installed, or it cannot be loaded; the sentence says what to do.
@@ -160,10 +155,8 @@ def open_session(
     state, bundle = _installed(store)
     package = _remembering(read_package(bundle))
     history = store.read_history().entries
-    remembered = _conditions(state.remembered)
-    given = {"age_s": age_s, "temperature_c": temperature_c}
-    changed = {name: value for name, value in given.items() if value is not None}
-    conditions = replace(remembered, **changed)
+    remembered = remembered_conditions(state.remembered)
+    conditions = changed(remembered, given)
     chip = chip_of(state.chip)
     sequence, factors, factor_warning = _active_factors(store, package.network)
     buffer, buffer_warning = _buffer(store)
@@ -227,16 +220,6 @@ def _remembering(package: Package) -> Package:
     network = package.network
     kept = replace(network, references=remembering(network.references))
     return replace(package, network=kept)
-
-
-def _conditions(remembered: Mapping[str, Any]) -> State:
-    known = {name: remembered[name] for name in REMEMBERED if name in remembered}
-    if any(type(value) not in {int, float} for value in known.values()):
-        raise StoreError(
-            f"the store remembers {known}, which is no age and temperature; install the bundle "
-            "again"
-        )
-    return State(**known)
 
 
 def _active_factors(store: Store, network: PackedNetwork) -> tuple[int, Factors, str | None]:

@@ -11,11 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from device_models.array_weights import ArrayWeights
-from device_models.contract import Array, DeviceModel, Placement, State
+from device_models.contract import Array, DeviceModel, Placement, State, TypicalInputs
 from device_models.errors import DeviceModelError
 from device_models.registry import kind_of
 
-__all__ = ["Array", "ArrayWeights", "Chip", "State", "cautions", "program"]
+__all__ = ["Array", "ArrayWeights", "Chip", "State", "TypicalInputs", "cautions", "program"]
 
 
 @dataclass(frozen=True)
@@ -31,22 +31,33 @@ class Chip:
             raise DeviceModelError(f"chip seed {self.seed}: give a whole number of at least 0")
 
 
-def program(chip: Chip, state: State, layer: str, weights: ArrayWeights, input_bits: int) -> Array:
+def program(  # noqa: PLR0913  # the last two by keyword
+    chip: Chip,
+    state: State,
+    layer: str,
+    weights: ArrayWeights,
+    input_bits: int,
+    *,
+    typical: TypicalInputs | None = None,
+    fast: bool = False,
+) -> Array:
     """Write a layer into a chip.
 
     Args:
         chip: Which chip.
-        state: Its age and temperature when it will multiply.
+        state: Its age, temperature and supply when it will multiply.
         layer: The layer's name; it decides, with the seed, which cells the layer gets.
         weights: What is written.
         input_bits: Width of the activations, 1 to 8.
+        typical: Gives activations as the layer usually gets them; some models need them.
+        fast: Take a statistically equal form where the model has one.
 
     Raises:
         DeviceModelError: input bits that no 8-bit code has.
     """
     if not 1 <= input_bits <= 8:
         raise DeviceModelError(f"layer {layer}: {input_bits} input bits; an array takes 1 to 8")
-    placement = Placement(chip.seed, state, layer, weights, input_bits)
+    placement = Placement(chip.seed, state, layer, weights, input_bits, typical, fast)
     array: Array = kind_of(chip.model).program(chip.model, placement)
     return array
 

@@ -7,6 +7,7 @@ A kind is a frozen dataclass of parameters, and a function that turns it and a `
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import Field, dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -35,8 +36,11 @@ class State:
 
     temperature_c: float = 25.0
 
+    supply_v: float | None = None
+    """Supply of the arrays; None: the nominal one of their model."""
+
     def __post_init__(self) -> None:
-        """Refuse an age or a temperature that cannot be."""
+        """Refuse an age, a temperature or a supply that cannot be."""
         if not (math.isfinite(self.age_s) and self.age_s >= 0):
             raise DeviceModelError(f"an age of {self.age_s} s: give a finite number of at least 0")
         if not (math.isfinite(self.temperature_c) and self.temperature_c > ABSOLUTE_ZERO_C):
@@ -44,6 +48,12 @@ class State:
                 f"a temperature of {self.temperature_c} C: "
                 f"give a finite one above {ABSOLUTE_ZERO_C}"
             )
+        if self.supply_v is not None and not (math.isfinite(self.supply_v) and self.supply_v > 0):
+            raise DeviceModelError(f"a supply of {self.supply_v} V: give a finite voltage above 0")
+
+
+TypicalInputs = Callable[[], NDArray[np.uint8]]
+"""Gives activations [n, groups, d] as the layer usually gets them; called only where needed."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +65,12 @@ class Placement:
     layer: str
     weights: ArrayWeights
     input_bits: int
+
+    typical: TypicalInputs | None = None
+    """What converters with a calibrated range, and fast forms, are adjusted to."""
+
+    fast: bool = False
+    """Take a statistically equal form where there is one, instead of every conversion."""
 
 
 class Array(Protocol):

@@ -21,8 +21,14 @@ class Validity:
     """None, as for `most_c`: a temperature changes nothing, and nothing is said of it."""
 
     most_c: float | None = None
+
     basis: str = ""
     """What the range rests on."""
+
+    least_v: float | None = None
+    """None, as for `most_v`: there is no supply in the model, and nothing is said of it."""
+
+    most_v: float | None = None
 
     def cautions(self, kind: str, state: State) -> tuple[str, ...]:
         """A sentence for each condition outside the range."""
@@ -32,13 +38,17 @@ class Validity:
                 f"an age of {state.age_s:g} s is beyond the {self.longest_age_s:g} s that "
                 f"device model {kind} holds for ({self.basis})"
             )
-        if self.least_c is not None and self.most_c is not None:
-            low, high = self.least_c, self.most_c
-            if not low <= state.temperature_c <= high:
-                said.append(
-                    f"a temperature of {state.temperature_c:g} C is outside the {low:g} to "
-                    f"{high:g} C that device model {kind} holds for ({self.basis})"
-                )
+        ranges = (
+            ("temperature", "C", state.temperature_c, self.least_c, self.most_c),
+            ("supply", "V", state.supply_v, self.least_v, self.most_v),
+        )
+        for what, unit, value, low, high in ranges:
+            if value is None or low is None or high is None or low <= value <= high:
+                continue
+            said.append(
+                f"a {what} of {value:g} {unit} is outside the {low:g} to {high:g} {unit} "
+                f"that device model {kind} holds for ({self.basis})"
+            )
         return tuple(said)
 
 

@@ -243,26 +243,34 @@ def show_options(function: Callable[..., None]) -> click.Command:
 
 
 def test_shared_options_have_their_defaults(tmp_path: Path) -> None:
-    seen: list[tuple[Path, float | None, float | None]] = []
+    seen: list[tuple[Path, dict[str, float | None]]] = []
 
     @show_options
-    def command(store: Path, age_s: float | None, temperature_c: float | None) -> None:
-        seen.append((store, age_s, temperature_c))
+    def command(store: Path, conditions: dict[str, float | None]) -> None:
+        seen.append((store, conditions))
 
     runner = CliRunner(env={"NPP_STORE": str(tmp_path)})
     assert runner.invoke(command, []).exit_code == 0
     assert runner.invoke(command, ["--store", "x", "--age-s", "60"]).exit_code == 0
-    assert seen == [(tmp_path, None, None), (Path("x"), 60.0, None)]
+    nothing = {"age_s": None, "temperature_c": None, "supply_v": None}
+    assert seen == [(tmp_path, nothing), (Path("x"), {**nothing, "age_s": 60.0})]
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--age-s", "-1"], ["--age-s", "nan"], ["--age-s", "inf"], ["--temperature-c", "-300"]],
+    [
+        ["--age-s", "-1"],
+        ["--age-s", "nan"],
+        ["--age-s", "inf"],
+        ["--temperature-c", "-300"],
+        ["--supply-v", "0"],
+        ["--supply-v", "inf"],
+    ],
 )
-def test_a_chip_has_a_finite_age_and_temperature(arguments: list[str]) -> None:
+def test_a_chip_is_in_conditions_that_can_be(arguments: list[str]) -> None:
     @show_options
-    def command(store: Path, age_s: float | None, temperature_c: float | None) -> None:
-        raise AssertionError((store, age_s, temperature_c))
+    def command(store: Path, conditions: dict[str, float | None]) -> None:
+        raise AssertionError((store, conditions))
 
     assert CliRunner().invoke(command, arguments).exit_code == 2
 

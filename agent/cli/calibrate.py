@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +73,7 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
     budget_bytes: int | None,
     budget_mac_share: float | None,
     dry_run: bool,  # noqa: FBT001  # click passes flags by name
-    age_s: float | None,
-    temperature_c: float | None,
+    conditions: Mapping[str, float | None],
     as_json: bool,  # noqa: FBT001  # click passes flags by name
 ) -> None:
     """Fit new factors to the chip as it is now, and keep them if they help.
@@ -84,7 +84,7 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
     budget = chosen_budget(context, rank, budget_bytes, budget_mac_share)
     request = CalibrationRequest(samples, select, method, budget, dry_run)
     with contextlib.nullcontext() if dry_run else opened.lock():
-        session = open_session(opened, age_s, temperature_c)
+        session = open_session(opened, **conditions)
         for sentence in session.warnings:
             warn(sentence)
         if not dry_run:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -59,9 +60,26 @@ temperature_option = click.option(
 )
 
 
-def chip_state_options(function: Function) -> Function:
-    """Add `--age-s` and `--temperature-c`, as `age_s` and `temperature_c`, None where not given."""
-    return age_option(temperature_option(function))
+supply_option = click.option(
+    "--supply-v",
+    type=click.FloatRange(min=0, min_open=True),
+    callback=finite,
+    help="Supply of the emulated chip's arrays in volts; the store remembers the last.",
+)
+
+
+def chip_state_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--age-s`, `--temperature-c` and `--supply-v`, as one mapping `conditions`.
+
+    Its values are None where nothing was given.
+    """
+
+    @functools.wraps(function)
+    def gathered(**given: Any) -> Any:
+        names = ("age_s", "temperature_c", "supply_v")
+        return function(conditions={name: given.pop(name) for name in names}, **given)
+
+    return age_option(temperature_option(supply_option(gathered)))
 
 
 def emit(document: Mapping[str, object], *, as_json: bool, table: str) -> None:

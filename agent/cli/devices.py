@@ -98,6 +98,8 @@ def _holds(model: DeviceModel) -> str | None:
         parts.append(f"ages up to {validity.longest_age_s:g} s")
     if validity.least_c is not None:
         parts.append(f"{validity.least_c:g} to {validity.most_c:g} °C")
+    if validity.least_v is not None:
+        parts.append(f"{validity.least_v:g} to {validity.most_v:g} V")
     return ", ".join(parts) or None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,7 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
     key: str | None,
     float_model: Path | None,
     store: Path,
-    age_s: float | None,
-    temperature_c: float | None,
+    conditions: Mapping[str, float | None],
     as_json: bool,  # noqa: FBT001  # click passes flags by name
 ) -> None:
     """Compare the answers of the float network, of the chip alone, and of the corrected chip.
@@ -43,7 +43,7 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
     The float network is that of --float, else the one in the bundle, if the bundle keeps it.
     """
     samples = read_data(data, key)
-    session = open_session(Store(store), age_s, temperature_c)
+    session = open_session(Store(store), **conditions)
     remember(session)
     for sentence in session.warnings:
         warn(sentence)

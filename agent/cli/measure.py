@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,16 +30,15 @@ ABOVE_LIMIT = 5
 @chip_state_options
 @json_option
 @click.pass_context
-def command(  # noqa: PLR0913, PLR0917  # one argument an option
+def command(
     context: click.Context,
     store: Path,
     fail_above: float | None,
-    age_s: float | None,
-    temperature_c: float | None,
+    conditions: Mapping[str, float | None],
     as_json: bool,  # noqa: FBT001  # click passes flags by name
 ) -> None:
     """Run the held-back samples on the chip and compare each layer with its reference."""
-    session = open_session(Store(store), age_s, temperature_c)
+    session = open_session(Store(store), **conditions)
     remember(session)
     for sentence in session.warnings:
         warn(sentence)

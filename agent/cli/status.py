@@ -89,7 +89,11 @@ def _lines(document: dict[str, Any]) -> list[tuple[str, Cell]]:
 
 
 def _conditions(remembered: Mapping[str, Any]) -> str | None:
-    units = {"age_s": ("age", "s"), "temperature_c": ("temperature", "°C")}
+    units = {
+        "age_s": ("age", "s"),
+        "temperature_c": ("temperature", "°C"),
+        "supply_v": ("supply", "V"),
+    }
     known = [(*units[name], value) for name, value in remembered.items() if name in units]
     return ", ".join(f"{name} {value:g} {unit}" for name, unit, value in known) or None
 

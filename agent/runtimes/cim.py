@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from calib.graph.executor import JointReplacement, Replacement, run, run_abreast
 from calib.graph.linear import LinearLayer
 from calib.packed import PackedNetwork
 from calib.schemes.weights import QuantisedWeights
+from calib.typical_codes import TypicalCodes
 from device_models.array import Array, ArrayWeights, Chip, State, program
 
 BLOCK_BYTES = 2 * 1024 * 1024
@@ -33,18 +35,26 @@ class CimRuntime:
     Args:
         network: what the bundle holds, quantised.
         chip: which chip.
-        state: its age and temperature.
+        state: its age, temperature and supply.
         generator: where read noise is drawn from.
+        fast: compute arrays in a statistically equal form where their model has one.
     """
 
     def __init__(
-        self, network: PackedNetwork, chip: Chip, state: State, generator: np.random.Generator
+        self,
+        network: PackedNetwork,
+        chip: Chip,
+        state: State,
+        generator: np.random.Generator,
+        *,
+        fast: bool = False,
     ) -> None:
         """Write the layers into the chip's arrays."""
         self.layers = network.layers
         self._graph = network.decision_graph
         self._codes = network.activations
         self._generator = generator
+        typical = TypicalCodes(network)
         self._arrays: Mapping[str, Array] = {
             layer.name: program(
                 chip,
@@ -52,6 +62,8 @@ class CimRuntime:
                 layer.name,
                 written(network.weights[layer.name]),
                 network.activation_bits,
+                typical=partial(typical.of, layer),
+                fast=fast,
             )
             for layer in network.layers
         }
