@@ -64,4 +64,4 @@ def program(  # noqa: PLR0913  # the last two by keyword
 
 def cautions(chip: Chip, state: State) -> tuple[str, ...]:
     """A sentence for each condition for which the chip's model has no figures."""
-    return kind_of(chip.model).validity.cautions(chip.model.kind, state)
+    return kind_of(chip.model).holds_for(chip.model).cautions(chip.model.kind, state)

@@ -1,14 +1,16 @@
-"""Bit-plane SRAM compute-in-memory: binary weight planes, one binary input plane a cycle.
+"""Bit-plane compute-in-memory: binary weight planes, inputs applied a few bits a cycle.
 
-A layer of d inputs takes ceil(d / rows) row tiles. In each tile, for each input plane p and
-weight plane q, a column adds the currents of the cells where weight and input bit are both one;
-the sum is converted and weighted by 2^(p+q), the top weight plane negatively:
+A layer of d inputs takes ceil(d / rows) row tiles. In each tile, for each input slice p and
+weight plane q, a column adds what the cells give whose bit is one, times the slice of the input;
+the sum is converted and weighted by its powers of two, the top weight plane negatively:
 
-    y = scale · (sum over tiles, p, q of ±2^(p+q) · ADC(S_pq)  -  zero_point · nominal column sum)
-    S_pq = gain_column · sum_i w_qi x_pi current_i  +  offset_column  +  read noise
+    y = scale · (sum over tiles, p, q of ±2^(p·dac_bits + q) · ADC(S_pq)
+                 -  zero_point · nominal column sum)
+    S_pq = gain_column · sum_i w_qi x_pi cell_qi  +  offset_column  +  read noise
 
-Cells, column gains and column offsets are static: they belong to the chip. The read noise is new
-for every conversion. An age changes nothing here; a temperature changes the cells.
+Cells, column gains, offsets and the converters' own errors are static: they belong to the chip.
+The read noise is new for every conversion. What a cell gives is the law of each kind of array:
+`plain_cells`, `current_cells`, `charge_cells`.
 
 Two cases need no planes, because one product gives the same: without a converter everything is
 linear; and a converter that has a code for every count, on cells without any variation or noise,
@@ -20,29 +22,51 @@ from __future__ import annotations
 
 from device_models.bitplane_model import BitPlaneSram
 from device_models.contract import Array, Placement
-from device_models.plane_array import PlaneArray, plane_array
-from device_models.planes import written
+from device_models.periphery import Periphery
+from device_models.plain_cells import plain_cells
+from device_models.plane_array import PlaneArray
+from device_models.plane_build import plane_array
+from device_models.planes import Written, written
 from device_models.registry import register
-from device_models.shortcuts import linear_array, lossless_array
-from device_models.silicon import tile_cells
+from device_models.shortcuts import is_lossless, linear_array, lossless_array
+from device_models.silicon import CellValues, cell_shape, tile_cells
 
-__all__ = ["BitPlaneSram", "program_bitplane", "program_planes"]
+__all__ = ["BitPlaneSram", "bitplane_array", "program_bitplane", "program_planes"]
 
 
 @register(BitPlaneSram)
 def program_bitplane(model: BitPlaneSram, placement: Placement) -> Array:
     """Write the planes into cells, or take the exact short cut where there is one."""
     held = written(placement.weights)
-    if model.is_lossless and not model.is_analog:
+    values = plain_cells(model, placement, cell_shape(held))
+    return bitplane_array(model, placement, held, values)
+
+
+def bitplane_array(
+    model: Periphery, placement: Placement, held: Written, values: CellValues
+) -> Array:
+    """The array of a layer whose cells are known, in the form that is fastest and exact.
+
+    Args:
+        model: What stands around the cells.
+        placement: The layer and the chip's conditions.
+        held: The planes that are written.
+        values: What the cells give.
+
+    Raises:
+        DeviceModelError: a calibrated range without typical inputs.
+    """
+    if values is None and not model.varies and is_lossless(model):
         return lossless_array(held, placement.input_bits)
-    if model.adc_bits is None:
-        cells = tile_cells(model, placement, held)
-        return linear_array(held, cells, model.read_noise_counts, placement.input_bits)
-    return program_planes(model, placement)
+    cells = tile_cells(model, placement, held, values)
+    if model.adc_bits is None and not model.bends:
+        noise = model.noise_counts(placement.state)
+        return linear_array(held, cells, noise, placement.input_bits, model.dac_bits)
+    return plane_array(model, placement, held, cells)
 
 
 def program_planes(model: BitPlaneSram, placement: Placement) -> PlaneArray:
     """Write the planes into cells that are always read one conversion at a time."""
     held = written(placement.weights)
-    cells = tile_cells(model, placement, held)
-    return plane_array(held, cells, model.converter, placement.input_bits)
+    values = plain_cells(model, placement, cell_shape(held))
+    return plane_array(model, placement, held, tile_cells(model, placement, held, values))

@@ -19,6 +19,9 @@ from device_models.errors import DeviceModelError
 
 ABSOLUTE_ZERO_C = -273.15
 
+REFERENCE_TEMPERATURE_C = 25.0
+"""The temperature at which models give their nominal figures."""
+
 
 class DeviceModel(Protocol):
     """A frozen dataclass whose fields are made by `device_models.parameters.parameter`."""

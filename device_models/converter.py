@@ -1,4 +1,4 @@
-"""From a column's analog sum to a digital code: read noise, clipping, rounding.
+"""From a column's analog sum to a digital code: read noise, bow, clipping, rounding.
 
 The sum is counted in *counts*, the share of one cell that holds a one and is driven by a one. A
 converter of b bits over a full scale of F counts has steps of F / (2^b - 1). Where that is less
@@ -8,11 +8,14 @@ codes and none is lost (*lossless*, for cells without variation).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+
+from device_models.column_errors import NO_ERRORS, ColumnErrors
 
 _LEVELS = 1 << 16
 
@@ -30,30 +33,92 @@ class Converter:
     noise_steps: float
     """Standard deviation of the read noise of one conversion, in steps."""
 
+    nonlinear_noise_steps: float = 0.0
+    """The same of the noise that is divided by sqrt(S + 1), S in counts."""
+
+    reads: int = 1
+    """Conversions of one sum; the median of their codes counts."""
+
+    @property
+    def is_noisy(self) -> bool:
+        """Whether two conversions of one sum may differ."""
+        return bool(self.noise_steps or self.nonlinear_noise_steps)
+
     def convert(
-        self, sums: NDArray[np.float32], generator: np.random.Generator | None
+        self,
+        sums: NDArray[np.float32],
+        generator: np.random.Generator | None,
+        errors: ColumnErrors = NO_ERRORS,
     ) -> NDArray[np.float32]:
         """Convert sums (in steps) in place; without a generator the noise is left out."""
-        if self.noise_steps and generator is not None:
+        if generator is None or not self.is_noisy:
+            return self._digitised(sums, errors)
+        if self.reads == 1:
+            return self._digitised(self._disturbed(sums, generator), errors)
+        votes = [
+            self._digitised(self._disturbed(sums.copy(), generator), errors)
+            for _ in range(self.reads)
+        ]
+        return np.median(votes, axis=0, out=sums)
+
+    def _disturbed(
+        self, sums: NDArray[np.float32], generator: np.random.Generator
+    ) -> NDArray[np.float32]:
+        """Add the noise of one conversion to each sum, in place."""
+        if not self.nonlinear_noise_steps:
             sums += read_noise(generator, sums.shape, self.noise_steps)
-        if self.top_code is not None:
+            return sums
+        counts = np.maximum(sums, 0) * np.float32(self.step_counts)
+        noise = read_noise(generator, sums.shape, self.nonlinear_noise_steps)
+        noise /= np.sqrt(counts + np.float32(1))
+        if self.noise_steps:
+            noise += read_noise(generator, sums.shape, self.noise_steps)
+        sums += noise
+        return sums
+
+    def _digitised(self, sums: NDArray[np.float32], errors: ColumnErrors) -> NDArray[np.float32]:
+        """Bend, round and clip, in place."""
+        if self.top_code is None:
+            return sums
+        if errors.bow is not None:
+            errors.bend(sums, self.top_code)
+        if errors.capacitors is not None:
+            sums[...] = errors.approximated(sums)
+        else:
             np.rint(sums, out=sums)
-            np.clip(sums, np.float32(0), np.float32(self.top_code), out=sums)
+        np.clip(sums, np.float32(0), np.float32(self.top_code), out=sums)
         return sums
 
 
 def converter(
-    rows: int, adc_bits: int | None, full_scale: float, read_noise_counts: float
+    span_counts: float,
+    adc_bits: int | None,
+    read_noise_counts: float,
+    nonlinear_noise_counts: float = 0.0,
+    reads: int = 1,
 ) -> Converter:
-    """The converter of an array of so many rows; full_scale is a fraction of them."""
+    """The converter of columns whose sums reach up to `span_counts`.
+
+    Args:
+        span_counts: Full scale, at least one count.
+        adc_bits: Resolution; None for no conversion.
+        read_noise_counts: Standard deviation of the noise of one conversion.
+        nonlinear_noise_counts: The same of the noise that falls with the sum.
+        reads: Conversions of each sum.
+    """
+    step, top = _grid(span_counts, adc_bits)
+    return Converter(step, top, read_noise_counts / step, nonlinear_noise_counts / step, reads)
+
+
+def _grid(span_counts: float, adc_bits: int | None) -> tuple[float, int | None]:
+    """Counts of a step, and the top code."""
     if adc_bits is None:
-        return Converter(1.0, None, read_noise_counts)
-    span = full_scale * rows
+        return 1.0, None
     codes = (1 << adc_bits) - 1
-    if span > codes:
-        return Converter(span / codes, codes, read_noise_counts * codes / span)
-    per_count = 1 << int(codes / span).bit_length() - 1
-    return Converter(1 / per_count, int(span * per_count + 1e-9), read_noise_counts * per_count)
+    if span_counts > codes:
+        return span_counts / codes, codes
+    per_count = 1 << int(codes / span_counts).bit_length() - 1
+    return 1 / per_count, max(math.floor(span_counts * per_count + 1e-9), 1)
 
 
 def read_noise(

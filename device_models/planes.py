@@ -1,4 +1,4 @@
-"""A layer's weights as a bit-plane array holds them: whole numbers, binary planes, row tiles."""
+"""A layer as a bit-plane array sees it: whole numbers, weight planes, input slices, row tiles."""
 
 from __future__ import annotations
 
@@ -93,3 +93,44 @@ def shift_add_matrix(bits: int, outputs: int) -> NDArray[np.float32]:
     """Shift and add over weight planes as a product: [bits·outputs, outputs]."""
     identity = np.eye(outputs, dtype=np.float32)
     return np.kron(plane_values(bits)[:, None], identity)
+
+
+@dataclass(frozen=True)
+class Slices:
+    """How the bits of an input are applied: a few at once, slice after slice, the lowest first."""
+
+    bits: int
+    """Of one slice."""
+
+    count: int
+
+    @property
+    def all(self) -> NDArray[np.uint8]:
+        """Their numbers."""
+        return np.arange(self.count, dtype=np.uint8)
+
+    def worth(self, numbers: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """What a one in each of these slices stands for."""
+        values: NDArray[np.float32] = np.exp2(numbers.astype(np.float32) * np.float32(self.bits))
+        return values
+
+
+def slices(input_bits: int, dac_bits: int) -> Slices:
+    """Inputs of so many bits through drivers of so many."""
+    return Slices(dac_bits, -(-input_bits // dac_bits))
+
+
+def stack_slices(
+    codes: NDArray[np.uint8], cut: Slices, live: NDArray[np.uint8]
+) -> NDArray[np.float32]:
+    """Slices of codes [groups, n, d], and a one for the offset: [groups, slices, n, d + 1]."""
+    groups, n, inputs = codes.shape
+    stacked = np.empty((groups, len(live), n, inputs + 1), np.float32)
+    if cut.bits == 1:
+        masks = (1 << live)[:, None, None].astype(np.uint8)
+        np.copyto(stacked[..., :-1], np.bitwise_and(codes[:, None], masks) != 0)
+    else:
+        shifted = codes[:, None] >> (live * np.uint8(cut.bits))[:, None, None]
+        np.copyto(stacked[..., :-1], shifted & np.uint8((1 << cut.bits) - 1))
+    stacked[..., -1] = 1
+    return stacked

@@ -7,9 +7,10 @@ import math
 import re
 from dataclasses import dataclass
 
-from device_models.bitplane import BitPlaneSram
+from device_models.charge_sram import ChargeSram
 from device_models.cmo import MetalOxideMemory
 from device_models.contract import DeviceModel
+from device_models.current_sram import CurrentSram
 from device_models.errors import DeviceModelError
 from device_models.generic import GENERIC_PRESETS
 from device_models.pcm import PhaseChangeMemory
@@ -96,9 +97,15 @@ _PRESETS = (
     *_GENERIC,
     Preset(
         "sram-bitplane",
-        BitPlaneSram(),
-        "binary cells and columns that vary, converters, read noise",
-        "NeuroSim, ASiM, CrossSim; Pelgrom 1989",
+        CurrentSram(),
+        "binary cells whose thresholds vary and age, converters, noise",
+        "Pelgrom 1989; Sakurai and Newton 1990; ASiM, CrossSim",
+    ),
+    Preset(
+        "sram-charge",
+        ChargeSram(),
+        "binary cells whose capacitors vary, converters, kT/C noise",
+        "CSNR/CACTUS, arXiv 2507.09776; ASiM, CrossSim",
     ),
 )
 _FIXED = {one.name: one for one in _PRESETS}

@@ -22,8 +22,12 @@ class Kind:
     name: str
     model: type[DeviceModel]
     program: Callable[[Any, Placement], Array]
-    validity: Validity
-    """Ages and temperatures for which it holds."""
+    validity: Validity | Callable[[Any], Validity]
+    """Conditions for which it holds, or which they are for given parameters."""
+
+    def holds_for(self, model: DeviceModel) -> Validity:
+        """Conditions for which a model of this kind holds."""
+        return self.validity(model) if callable(self.validity) else self.validity
 
 
 Program = TypeVar("Program", bound=Callable[..., Any])
@@ -34,7 +38,7 @@ _KINDS: dict[str, Kind] = {}
 
 
 def register(
-    model: type[DeviceModel], validity: Validity = EVERYWHERE
+    model: type[DeviceModel], validity: Validity | Callable[[Any], Validity] = EVERYWHERE
 ) -> Callable[[Program], Program]:
     """Decorate the function that programs chips of this model: (model, placement) -> Array."""
 

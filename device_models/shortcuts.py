@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_models.contract import check_inputs
+from device_models.converter import converter
+from device_models.periphery import FRACTION, LOSSLESS, Periphery
 from device_models.plane_array import digital
-from device_models.planes import Written, plane_values
+from device_models.planes import Written, plane_values, slices
 from device_models.product import exact_dtype
 from device_models.silicon import TileCells
 
@@ -43,6 +45,17 @@ class LosslessArray:
         )
         result = digital(self.written, sums, zero_point).swapaxes(0, 1)
         return np.ascontiguousarray(result, dtype=np.float32)
+
+
+def is_lossless(model: Periphery) -> bool:
+    """Whether the converter passes on every whole count that the rows can give."""
+    if model.adc_bits is None:
+        return True
+    if model.adc_range not in {FRACTION, LOSSLESS}:
+        return False
+    chain = converter(model.full_scale * model.most_counts, model.adc_bits, 0.0)
+    assert chain.top_code is not None, "there is a converter"
+    return chain.step_counts <= 1 and chain.top_code * chain.step_counts >= model.most_counts
 
 
 def lossless_array(held: Written, input_bits: int) -> LosslessArray:
@@ -84,7 +97,11 @@ class LinearArray:
 
 
 def linear_array(
-    held: Written, cells: Iterable[TileCells], read_noise_counts: float, input_bits: int
+    held: Written,
+    cells: Iterable[TileCells],
+    read_noise_counts: float,
+    input_bits: int,
+    dac_bits: int,
 ) -> LinearArray:
     """The array without a converter.
 
@@ -94,7 +111,8 @@ def linear_array(
     """
     groups, inputs, outputs = held.integers.shape
     values = plane_values(held.bits)
-    input_values = np.exp2(np.arange(input_bits))
+    cut = slices(input_bits, dac_bits)
+    input_values = cut.worth(cut.all).astype(np.float64)
     matrix = np.empty((groups, inputs, outputs), np.float32)
     constant = np.zeros((groups, outputs))
     variance = np.zeros((groups, outputs))

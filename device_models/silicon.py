@@ -1,12 +1,11 @@
-"""What is static in a chip's bit-plane arrays: the currents of its cells, the columns' offsets.
+"""What is static in a chip's bit-plane arrays: its cells as they came out of the factory.
 
-They are functions of the model, the chip's seed, the layer's name and the temperature, and of
-nothing else. A cell's current is
+They are functions of the model, the chip's seed, the layer's name and the chip's conditions, and
+of nothing else. What a cell adds to its column when its input is one is
 
-    (1 + k ΔT) · max(0, 1 + sigma_cell ε₁ + sigma_T ΔT ε₂)
-
-with ΔT from 25 C, ε standard normal: the common factor fades all cells alike, the spread
-changes the pattern itself.
+    (what is stored: the bit that was written, or what the cell is stuck at)
+    · (value of the cell: each kind of array has its own law)
+    · (gain of the column)
 """
 
 from __future__ import annotations
@@ -16,13 +15,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from device_models.bitplane_model import BitPlaneSram
+from device_models.column_errors import NO_ERRORS, ColumnErrors, column_errors
 from device_models.contract import Placement
+from device_models.periphery import Periphery
 from device_models.planes import RowTile, Written, row_tiles, weight_planes
-from device_models.streams import normals
+from device_models.streams import normals, stream
 
-REFERENCE_TEMPERATURE_C = 25.0
-"""The temperature at which the nominal current is one count."""
+CellValues = NDArray[np.float32] | None
+"""[groups, d, planes, m]: what each cell would add if it held a one; None: one count each."""
 
 
 @dataclass(frozen=True)
@@ -36,41 +36,44 @@ class TileCells:
     offsets: NDArray[np.float32]
     """[groups, planes, m]: what each column shows without any input, in counts."""
 
+    errors: ColumnErrors = NO_ERRORS
 
-def tile_cells(model: BitPlaneSram, placement: Placement, held: Written) -> tuple[TileCells, ...]:
-    """The tiles of a layer in one chip."""
+
+def cell_shape(held: Written) -> tuple[int, int, int, int]:
+    """[groups, d, planes, m] of a layer's cells."""
     groups, rows, outputs = held.integers.shape
+    return groups, rows, held.bits, outputs
+
+
+def tile_cells(
+    model: Periphery, placement: Placement, held: Written, values: CellValues
+) -> tuple[TileCells, ...]:
+    """The tiles of a layer in one chip."""
+    groups, rows, planes, outputs = cell_shape(held)
     tiles = row_tiles(rows, model.rows, held.block_rows)
     cells = weight_planes(held.integers, held.bits)
-    _vary(cells, model, placement)
-    columns = (groups, len(tiles), held.bits, outputs)
+    _stick(cells, model, placement)
+    if values is not None:
+        cells *= values
+    columns = (groups, len(tiles), planes, outputs)
     gains = 1 + model.column_gain_sigma * _normals(placement, "column gain", columns)
     gains = np.maximum(gains, 0).astype(np.float32)
     offsets = _normals(placement, "column offset", columns)
     offsets *= np.float32(model.column_offset_counts)
+    errors = column_errors(model, placement, len(tiles), (groups, planes, outputs))
     return tuple(
-        TileCells(tile, cells[:, tile.rows] * gains[:, [index]], offsets[:, index])
+        TileCells(tile, cells[:, tile.rows] * gains[:, [index]], offsets[:, index], errors[index])
         for index, tile in enumerate(tiles)
     )
 
 
-def _vary(cells: NDArray[np.float32], model: BitPlaneSram, placement: Placement) -> None:
-    """Turn ones into currents, in place."""
-    heat_k = placement.state.temperature_c - REFERENCE_TEMPERATURE_C
-    currents: NDArray[np.float32] | None = None
-    effects = (
-        ("cell current", model.cell_sigma),
-        ("cell temperature", model.temperature_spread_per_k * heat_k),
-    )
-    for effect, sigma in effects:
-        if sigma:
-            change = _normals(placement, effect, cells.shape)
-            change *= np.float32(sigma)
-            currents = change if currents is None else np.add(currents, change, out=currents)
-    if currents is not None:
-        currents += np.float32(1)
-        cells *= np.maximum(currents, np.float32(0), out=currents)
-    cells *= np.float32(max(0.0, 1 + model.temperature_gain_per_k * heat_k))
+def _stick(cells: NDArray[np.float32], model: Periphery, placement: Placement) -> None:
+    """Let some cells hold what they are stuck at, in place."""
+    if not (model.stuck_at_zero or model.stuck_at_one):
+        return
+    lot = stream(placement.seed, placement.layer, "stuck cells").random(cells.shape, np.float32)
+    cells[lot < model.stuck_at_zero] = 0
+    cells[lot >= 1 - model.stuck_at_one] = 1
 
 
 def _normals(placement: Placement, effect: str, shape: tuple[int, ...]) -> NDArray[np.float32]:

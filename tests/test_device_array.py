@@ -19,7 +19,7 @@ from device_models.product import Ideal, Mismatch
 from device_models.streams import normals
 
 PRESETS = [name.replace("-N", "-10") for name in preset_names()]
-AGEING = ("pcm", "pcm-hermes", "rram-cmo", "rram-wan", "sonos")
+AGEING = ("sram-bitplane", "pcm", "pcm-hermes", "rram-cmo", "rram-wan", "sonos")
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from device_models.contract import Placement
 from device_models.converter import converter, read_noise
 from device_models.errors import DeviceModelError
 from device_models.plane_array import CACHE_FLOATS, PlaneArray
-from device_models.presets import preset
 from device_models.shortcuts import LinearArray, LosslessArray
 from tests.device_oracle import bitplane
 
@@ -181,6 +180,15 @@ def test_lossless_short_cut_stays_exact_where_float32_sums_are_not(
     ("change", "short"),
     [
         ({}, LosslessArray),
+        ({"adc_range": "lossless"}, LosslessArray),
+        ({"dac_bits": 2, "adc_bits": 10}, LosslessArray),
+        ({"dac_bits": 2}, PlaneArray),
+        ({"inl_steps": 0.1}, PlaneArray),
+        ({"sar_sigma": 0.1}, PlaneArray),
+        ({"nonlinear_noise_counts": 0.1}, PlaneArray),
+        ({"ir_drop": 0.1, "adc_bits": None}, PlaneArray),
+        ({"stuck_at_zero": 0.1}, PlaneArray),
+        ({"stuck_at_one": 0.1, "adc_bits": None}, LinearArray),
         ({"adc_bits": None}, LosslessArray),
         ({"rows": 256}, PlaneArray),
         ({"full_scale": 0.5}, PlaneArray),
@@ -188,7 +196,6 @@ def test_lossless_short_cut_stays_exact_where_float32_sums_are_not(
         ({"column_offset_counts": 0.1}, PlaneArray),
         ({"column_gain_sigma": 0.1}, PlaneArray),
         ({"read_noise_counts": 0.1}, PlaneArray),
-        ({"temperature_gain_per_k": 0.001}, PlaneArray),
         ({"adc_bits": None, "cell_sigma": 0.001}, LinearArray),
         ({"adc_bits": None, "read_noise_counts": 0.1}, LinearArray),
     ],
@@ -198,6 +205,12 @@ def test_short_cuts_are_taken_only_where_they_are_exact(
 ) -> None:
     model = replace(PERFECT, **change)
     assert type(program(Chip(model), COOL, "a", weights_of(rng), 8)) is short
+
+
+def test_a_warm_chip_whose_cells_fade_takes_no_short_cut(rng: np.random.Generator) -> None:
+    chip = Chip(replace(PERFECT, temperature_gain_per_k=0.001))
+    assert type(program(chip, WARM, "a", weights_of(rng), 8)) is PlaneArray
+    assert type(program(chip, COOL, "a", weights_of(rng), 8)) is LosslessArray
 
 
 @pytest.mark.parametrize("block_rows", [None, 4])
@@ -245,7 +258,7 @@ def test_summed_read_noise_is_that_of_all_conversions(rng: np.random.Generator) 
     ],
 )
 def test_converter_steps(rows: int, bits: int, full_scale: float, step: float, top: int) -> None:
-    chain = converter(rows, bits, full_scale, 0.5)
+    chain = converter(full_scale * rows, bits, 0.5)
     assert (chain.step_counts, chain.top_code) == (pytest.approx(step), top)
     assert chain.noise_steps == pytest.approx(0.5 / step)
 
@@ -254,7 +267,7 @@ def test_noisy_conversion_gives_each_code_as_often_as_the_normal_law_says(
     rng: np.random.Generator,
 ) -> None:
     size = 200_000
-    chain = converter(20, 5, 1.0, 0.4)
+    chain = converter(20, 5, 0.4)
     codes = chain.convert(np.full((1, size), 10.3, np.float32), rng)
     law = NormalDist(10.3, 0.4)
     for code in range(9, 13):
@@ -353,4 +366,3 @@ def test_temperature_changes_the_pattern_and_age_does_not(rng: np.random.Generat
 def test_preset_is_within_the_exact_range_of_float32() -> None:
     with pytest.raises(DeviceModelError, match="rows is 513"):
         replace(PERFECT, rows=513)
-    assert preset("sram-bitplane") == BitPlaneSram()

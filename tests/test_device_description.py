@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from device_models.array import Chip, State, cautions
 from device_models.bitplane import BitPlaneSram
+from device_models.charge_sram import ChargeSram
 from device_models.contract import DeviceModel
+from device_models.current_sram import CurrentSram
 from device_models.energy import EnergyConstants
 from device_models.errors import DeviceModelError
 from device_models.generic import GenericMemory
@@ -34,7 +36,8 @@ def test_presets_are_known_by_name() -> None:
     assert preset("ideal") == Ideal()
     assert preset("mismatch-10") == Mismatch(10.0)
     assert preset("mismatch-2.5") == Mismatch(2.5)
-    assert isinstance(preset("sram-bitplane"), BitPlaneSram)
+    assert isinstance(preset("sram-bitplane"), CurrentSram)
+    assert isinstance(preset("sram-charge"), ChargeSram)
     assert {"pcm", "rram-wan", "sonos", "generic-uniform-proportional"} < set(preset_names())
     for one in presets():
         assert preset(one.name.replace("-N", "-10")) == one.model
@@ -50,7 +53,7 @@ def test_presets_are_known_by_name() -> None:
         ("mismach-10", "did you mean mismatch-10"),
         ("mismatch--3", "did you mean mismatch-10"),
         ("mismatch-nan", "did you mean mismatch-10"),
-        ("", "known: ideal, pcm, .*, sram-bitplane, mismatch-N"),
+        ("", "known: ideal, pcm, .*, sram-charge, mismatch-N"),
         ("mismatch-5000", "percent is 5000"),
     ],
 )
@@ -79,6 +82,15 @@ def models() -> st.SearchStrategy[Any]:
         parameters = {spec.name: drawn(spec) for spec in fields(kind.model)}
         if "full_scale" in parameters:
             parameters |= {"rows": st.integers(2, 512), "full_scale": st.floats(0.5, 1.0)}
+            parameters |= {
+                "adc_range": st.sampled_from(("fraction", "calibrated")),
+                "reads": st.sampled_from((1, 3, 15)),
+                "stuck_at_zero": st.floats(0, 0.5),
+                "stuck_at_one": st.floats(0, 0.5),
+            }
+        if "region" in parameters:
+            parameters |= {"supply_v": st.floats(1, 5), "threshold_v": st.floats(0.01, 0.9)}
+            parameters["region"] = st.just("strong")
         if "g_min_us" in parameters:
             parameters |= {"g_min_us": st.floats(0, 5), "g_max_us": st.floats(6, 1e4)}
         return st.builds(kind.model, **parameters)
@@ -117,7 +129,10 @@ def changed(name: str, value: object) -> str:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("percent = 1\n", "kind is missing; give one of 'bitplane', 'generic', 'ideal', .*'sonos'"),
+        (
+            "percent = 1\n",
+            "kind is missing; give one of 'bitplane', .*'ideal', .*'sonos'",
+        ),
         ('kind = "pcn"\n', "kind is 'pcn'"),
         ("kind = 3\n", "kind is 3"),
         ('kind = "mismatch"\n', "missing 'percent' for kind mismatch"),

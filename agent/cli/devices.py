@@ -62,7 +62,7 @@ def _document(one: Preset) -> dict[str, Any]:
         "kind": one.model.kind,
         "summary": one.summary,
         "source": one.source,
-        "validity": asdict(kind_of(one.model).validity),
+        "validity": asdict(kind_of(one.model).holds_for(one.model)),
         "parameters": [asdict(entry) for entry in describe(one.model)],
     }
 
@@ -92,7 +92,7 @@ def _sheet(one: Preset) -> str:
 
 
 def _holds(model: DeviceModel) -> str | None:
-    validity = kind_of(model).validity
+    validity = kind_of(model).holds_for(model)
     parts = []
     if validity.longest_age_s is not None:
         parts.append(f"ages up to {validity.longest_age_s:g} s")
