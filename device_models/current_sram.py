@@ -42,6 +42,9 @@ BOLTZMANN_V_PER_K = 8.617333e-5
 """k / q: the thermal voltage of one kelvin."""
 
 REFERENCE_K = REFERENCE_TEMPERATURE_C - ABSOLUTE_ZERO_C
+MOST_AGEING_V = 100.0
+"""Every cell is off long before."""
+
 LEAST_CURRENT = 1e-12
 """Below it a cell counts as off, so that float32 holds all products."""
 
@@ -66,6 +69,7 @@ def program_current(model: CurrentSram, placement: Placement) -> Array:
     return bitplane_array(model, placement, held, currents)
 
 
+@np.errstate(under="ignore")  # just after the start, ageing is next to nothing
 def cell_currents(
     model: CurrentSram, placement: Placement, shape: tuple[int, ...]
 ) -> NDArray[np.float32]:
@@ -86,7 +90,9 @@ def threshold_sigma_v(model: CurrentSram) -> float:
 def ageing_v(model: CurrentSram, age_s: float) -> float:
     """ΔV(t): by how much the mean threshold has risen."""
     years = age_s / (10 * YEAR_S)
-    return model.ageing_mv / 1000 * float(years**model.ageing_exponent) if age_s else 0.0
+    if not years:
+        return 0.0
+    return min(model.ageing_mv / 1000 * float(years**model.ageing_exponent), MOST_AGEING_V)
 
 
 def mean_overdrive_v(model: CurrentSram, state: State) -> float:
