@@ -107,7 +107,7 @@ class Periphery:
         0.0,
         unit="unit capacitors",
         meaning="capacitor error of a SAR converter: bit b weighs 2^b + sigma eps 2^(b/2), static",
-        source=f"CrossSim SAR converter; {_NONE_UNLESS_MEASURED}",
+        source=f"Spear et al., JXCDC 2023; CrossSim SAR converter; {_NONE_UNLESS_MEASURED}",
         low=0.0,
         high=10.0,
     )
