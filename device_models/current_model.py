@@ -114,11 +114,11 @@ class CurrentSram(Periphery):
         high=3.0,
     )
     reference: str = choice(
-        FIXED,
+        REPLICA,
         words=(FIXED, REPLICA),
-        meaning="what a count is: the nominal current, or that of a replica cell, which follows "
-        "temperature, supply and mean ageing",
-        source="both in use",
+        meaning="what the converter takes for a count: the nominal current, or that of a replica "
+        "cell, which follows temperature, supply and mean ageing",
+        source="replica columns are usual; a fixed one lets sums leave the grid of whole counts",
     )
 
     def __post_init__(self) -> None:

@@ -22,7 +22,7 @@ from device_models.validity import YEAR_S
 
 SHAPE = (1, 256, 8, 32)
 FRESH = State()
-STRONG = CurrentSram()
+STRONG = CurrentSram(reference="fixed")
 WEAK = replace(STRONG, region="subthreshold", supply_v=0.3)
 NO_SPREAD = replace(STRONG, a_vt_mv_um=0.0, threshold_spread_uv_per_k=0.0, ageing_spread=0.0)
 
@@ -119,6 +119,7 @@ def test_ageing_rises_with_the_power_of_time() -> None:
 
 def test_a_replica_follows_what_all_cells_share() -> None:
     model = replace(STRONG, reference="replica")
+    assert model == CurrentSram()
     for state in (State(YEAR_S, 85.0, 1.0), State(0.0, -40.0, 0.8)):
         assert currents(model, state).mean() == pytest.approx(1, abs=0.003)
         assert abs(currents(STRONG, state).mean() - 1) > 0.05
