@@ -22,8 +22,9 @@ def energy_facts(energy: Mapping[str, Any] | None, note: str | None) -> list[tup
         return [("energy", note)]
     whole = energy["total_pj"]
     figures = f"{whole / 1e6:.3g} µJ an inference, {energy['tops_per_watt']:.3g} TOPS/W"
-    parts = ", ".join(f"{name} {energy[key] / whole:.0%}" for key, name in _PARTS)
-    return [("energy", f"{figures} on {energy['device']} (estimate)"), ("of it", parts)]
+    largest_first = sorted(_PARTS, key=lambda part: -energy[part[0]])
+    parts = ", ".join(f"{name} {energy[key] / whole:.0%}" for key, name in largest_first)
+    return [("energy", f"{figures} on {energy['device']} (estimate)"), ("spent on", parts)]
 
 
 def energy_table(layers: Sequence[Mapping[str, Any]]) -> str:
