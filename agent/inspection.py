@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from agent.runtimes.cim import written
+from agent.energy import (
+    NetworkEnergy,
+    energy_document,
+    layer_energy_document,
+    network_energy,
+)
 from agent.store.package import Package
 from agent.store.package_layers import described
 from calib.costs import (
@@ -13,21 +18,35 @@ from calib.costs import (
     bits_mean,
     budgeted_ranks,
     effective_bit_operations,
-    surrogate_multiply_accumulates,
     surrogate_share,
     weight_bytes,
 )
 from calib.drawn_references import DrawnReferences
 from calib.graph.linear import LinearLayer
 from calib.packed import PackedNetwork
-from device_models.bitplane_model import BitPlaneSram
-from device_models.counts import counts, total
-from device_models.energy import estimate
+from device_models.energy_constants import FLOAT32, EnergyConstants
+from device_models.errors import DeviceModelError
+from device_models.toml_file import find_device
+
+PRICED_CHIP = "sram-bitplane"
+"""The chip whose energy is estimated where none is named."""
 
 
-def inspection_document(package: Package) -> dict[str, Any]:
-    """What `inspect` says, but for the bytes of the file."""
+def inspection_document(
+    package: Package, chip: str = PRICED_CHIP, arithmetic: str = FLOAT32
+) -> dict[str, Any]:
+    """What `inspect` says, but for the bytes of the file.
+
+    Args:
+        package: What the bundle holds.
+        chip: The device whose energy is estimated: a preset, or the path of a TOML file.
+        arithmetic: What the surrogates are taken to compute in, one of `ARITHMETICS`.
+
+    Raises:
+        DeviceModelError: there is no such chip.
+    """
     network = package.network
+    energy, note = _energy(network, chip, arithmetic)
     return {
         "model": package.model,
         "scheme": network.scheme,
@@ -35,12 +54,13 @@ def inspection_document(package: Package) -> dict[str, Any]:
         "activation_bits": network.activation_bits,
         "rank": network.rank,
         "budget": asdict(network.budget),
-        "layers": [_layer(network, layer) for layer in network.layers],
+        "layers": [_layer(network, layer, energy) for layer in network.layers],
         "multiply_accumulates": sum(layer.multiply_accumulates for layer in network.layers),
         "ebops": effective_bit_operations(network),
         "surrogate_mac_share": surrogate_share(network.layers, budgeted_ranks(network)),
         "surrogate_bytes": allowed(network.budget, network.layers).bytes,
-        "energy": _energy(network),
+        "energy": None if energy is None else energy_document(chip, energy),
+        "energy_note": note,
         "references": references_document(network),
         "classes": network.decision.classes,
         "ranges": {
@@ -64,36 +84,26 @@ def references_document(network: PackedNetwork) -> dict[str, Any]:
     }
 
 
-def _layer(network: PackedNetwork, layer: LinearLayer) -> dict[str, Any]:
+def _layer(
+    network: PackedNetwork, layer: LinearLayer, energy: NetworkEnergy | None
+) -> dict[str, Any]:
     return {
         **described(layer),
         "input_shape": list(layer.input_shape),
         "output_shape": list(layer.output_shape),
         "bits_mean": bits_mean(network, layer),
         "bytes": weight_bytes(network, layer),
+        **layer_energy_document(energy, layer.name),
     }
 
 
-def _energy(network: PackedNetwork) -> dict[str, Any] | None:
-    """One inference on an SRAM array, estimated; None where nothing is quantised."""
-    if not network.weights:
-        return None
-    device = BitPlaneSram()
-    uses = total(
-        counts(
-            device,
-            written(network.weights[layer.name]),
-            network.activation_bits,
-            layer.positions,
-        )
-        for layer in network.layers
-    )
-    ranks = budgeted_ranks(network)
-    macs = sum(surrogate_multiply_accumulates(one, ranks[one.name]) for one in network.layers)
-    found = estimate(device, uses, macs)
-    return {
-        "device": "sram-bitplane",
-        **asdict(found),
-        "total_pj": found.total_pj,
-        "tops_per_watt": found.tops_per_watt,
-    }
+def _energy(
+    network: PackedNetwork, chip: str, arithmetic: str
+) -> tuple[NetworkEnergy | None, str | None]:
+    """The estimate, or the sentence that says why there is none."""
+    model = find_device(chip)
+    constants = EnergyConstants(surrogate_arithmetic=arithmetic)
+    try:
+        return network_energy(network, budgeted_ranks(network), model, constants), None
+    except DeviceModelError as refusal:
+        return None, str(refusal)

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 from device_models.array_weights import ArrayWeights
-from device_models.bitplane_model import BitPlaneSram
-from device_models.planes import CODEBOOK_BITS, row_tiles
+from device_models.periphery import Periphery
+from device_models.planes import CODEBOOK_BITS, row_tiles, slices
 
 
 @dataclass(frozen=True)
@@ -18,41 +18,61 @@ class Counts:
     """What a digital processor would have to do."""
 
     row_drives: int = 0
-    """Word lines charged: one for each row and input plane, for all columns of an array."""
+    """Rows driven: each for every input slice and every repeated read, for all columns at once."""
 
     driven_cells: int = 0
-    """Cells on those word lines: each drive times the columns it passes."""
+    """Cells on the word lines of those rows: each drive times the columns it passes."""
 
     array_reads: int = 0
-    """(row tile, input plane, weight plane): each reads as many columns as there are outputs."""
+    """(row tile, input slice, weight plane): each reads as many columns as there are outputs."""
 
     conversions: int = 0
-    """Column sums converted; as many bit lines discharge, as many codes are shifted and added."""
+    """Column sums converted; as many columns are charged."""
+
+    sums: int = 0
+    """Codes shifted and added: one of each column sum, however often it was read for a vote."""
 
 
-def counts(model: BitPlaneSram, weights: ArrayWeights, input_bits: int, positions: int) -> Counts:
+@dataclass(frozen=True)
+class SurrogateCounts:
+    """What the high-precision path does for one sample, y = g main(x) + B (A x) + c."""
+
+    low_rank: int = 0
+    """Multiply-accumulates of A and B."""
+
+    gains: int = 0
+    """Multiplications by a gain, each with an addition to the sum."""
+
+    offsets: int = 0
+    """Additions of an offset."""
+
+
+def counts(model: Periphery, weights: ArrayWeights, input_bits: int, positions: int) -> Counts:
     """Uses of one linear layer for one sample.
 
-    Every input plane is counted, planes without a one as well. Groups stand in columns of their
-    own, driven by rows of their own.
+    Every input slice is counted, slices without a one as well. Groups stand in columns of their
+    own, driven by rows of their own. Where a sum is read several times for a vote, the array is
+    driven, read and converted anew each time, as its noise is new each time.
 
     Args:
-        model: The array: how many rows it has.
+        model: The array: its rows, the bits of its drivers, how often it reads a sum.
         weights: The layer.
         input_bits: Width of the activations.
         positions: Output positions of one sample.
     """
-    groups, inputs, outputs = weights.codes.shape
+    groups, inputs, outputs = (int(size) for size in weights.codes.shape)
     planes = weights.bits if weights.codebook is None else CODEBOOK_BITS
     tiles = len(row_tiles(inputs, model.rows, weights.block_rows))
-    reads = positions * groups * tiles * input_bits * planes
-    drives = positions * groups * inputs * input_bits
+    steps = positions * groups * slices(input_bits, model.dac_bits).count
+    sums = steps * tiles * planes * outputs
+    drives = steps * inputs * model.reads
     return Counts(
-        multiply_accumulates=positions * int(weights.codes.size),
+        multiply_accumulates=positions * groups * inputs * outputs,
         row_drives=drives,
         driven_cells=drives * planes * outputs,
-        array_reads=reads,
-        conversions=reads * outputs,
+        array_reads=steps * tiles * planes * model.reads,
+        conversions=sums * model.reads,
+        sums=sums,
     )
 
 

@@ -243,7 +243,6 @@ def test_inspect_adds_up(packed_file: Path, capsys: Capture) -> None:
     # the budget of rank 8 buys all that the layers can use; gain and offset alone where depthwise
     surrogate = 64 * (6 * (18 + 6) + 6) + 64 * 6 + 16 * (8 * (54 + 8) + 8) + (5 * (8 + 5) + 5)
     assert said["surrogate_mac_share"] == pytest.approx(surrogate / macs)
-    assert said["energy"]["tops_per_watt"] > 0
     text = npp(capsys, "inspect", packed_file).out
     assert all(len(line) <= 100 for line in text.splitlines())
 

@@ -10,24 +10,50 @@ import click
 
 from agent.cli.budget import budget_text
 from agent.cli.common import FILE, emit, json_option
+from agent.cli.energy import constants_text, energy_facts, energy_table
 from agent.cli.references import references_text
 from agent.cli.table import Cell, pairs, table
 from agent.cli.units import bytes_text
-from agent.inspection import inspection_document
+from agent.inspection import PRICED_CHIP, inspection_document
 from agent.store.bundle import Bundle, open_bundle
 from agent.store.package import read_package
+from device_models.energy_constants import ARITHMETICS, FLOAT32
 
 
 @click.command()
 @click.argument("bundle", metavar="FILE.npp", type=FILE)
+@click.option(
+    "--chip",
+    default=PRICED_CHIP,
+    show_default=True,
+    help="Whose energy is estimated: a preset, or a TOML file.",
+)
+@click.option(
+    "--arithmetic",
+    type=click.Choice(ARITHMETICS),
+    default=FLOAT32,
+    show_default=True,
+    help="What the surrogates are taken to compute in.",
+)
+@click.option(
+    "--constants",
+    is_flag=True,
+    help="List what the energy rests on: figures, sources, technology nodes.",
+)
 @json_option
-def command(bundle: Path, as_json: bool) -> None:  # noqa: FBT001  # click passes flags by name
+def command(
+    bundle: Path,
+    chip: str,
+    arithmetic: str,
+    constants: bool,  # noqa: FBT001  # click passes flags by name
+    as_json: bool,  # noqa: FBT001  # the same
+) -> None:
     """Say what is in a bundle: layers, scheme, bytes by part, operations, energy."""
     opened = open_bundle(bundle)
-    document = inspection_document(read_package(opened))
+    document = inspection_document(read_package(opened), chip, arithmetic)
     document["packed_by"] = str(opened.document.get("packed_by"))
     document |= {"bundle_id": opened.id, "bytes": len(opened.data), "parts": _parts(opened)}
-    emit(document, as_json=as_json, table=report(document))
+    emit(document, as_json=as_json, table=report(document, constants=constants))
 
 
 def _parts(bundle: Bundle) -> dict[str, int]:
@@ -39,7 +65,7 @@ def _parts(bundle: Bundle) -> dict[str, int]:
     return dict(sizes.most_common())
 
 
-def report(document: dict[str, Any]) -> str:
+def report(document: dict[str, Any], *, constants: bool = False) -> str:
     """The document for a reader."""
     rows: list[list[Cell]] = [
         [
@@ -55,17 +81,16 @@ def report(document: dict[str, Any]) -> str:
     ]
     layers = table(["layer", "op", "weights", "groups", "positions", "bits", "bytes"], rows)
     parts = table(["part", "bytes"], [[name, size] for name, size in document["parts"].items()])
-    return f"{_facts(document)}\n\n{layers}\n\n{parts}"
+    sections = [_facts(document), layers]
+    if document["energy"]:
+        sections += [energy_table(document["layers"])]
+    sections += [parts]
+    if constants and document["energy"]:
+        sections += [constants_text(document["energy"]["constants"])]
+    return "\n\n".join(sections)
 
 
 def _facts(document: dict[str, Any]) -> str:
-    energy = document["energy"]
-    estimate = (
-        f"{energy['total_pj'] / 1e6:.3g} µJ an inference, {energy['tops_per_watt']:.3g} TOPS/W "
-        f"on {energy['device']} (estimate)"
-        if energy
-        else None
-    )
     share = document["surrogate_mac_share"]
     limit = bytes_text(document["surrogate_bytes"])
     return pairs(
@@ -82,7 +107,7 @@ def _facts(document: dict[str, Any]) -> str:
             ("operations", f"{document['multiply_accumulates']:,} multiply-accumulates"),
             ("surrogate", f"about {share:.1%} of these on top, once calibrated"),
             ("bit operations", f"{document['ebops']:,.0f}"),
-            ("energy", estimate),
+            *energy_facts(document["energy"], document["energy_note"]),
             ("ranges", document["ranges"]["method"]),
             ("packed by", document["packed_by"]),
         ]

@@ -1,0 +1,99 @@
+"""What an inference of a network costs on an emulated chip, layer by layer: an estimate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from agent.runtimes.cim import written
+from calib.costs import surrogate_multiply_accumulates
+from calib.graph.linear import LinearLayer
+from calib.packed import PackedNetwork
+from device_models.contract import DeviceModel
+from device_models.counts import Counts, SurrogateCounts, counts, total
+from device_models.energy import Energy, estimate, priced, total_energy
+from device_models.energy_constants import EnergyConstants, listed
+from device_models.errors import DeviceModelError
+
+
+@dataclass(frozen=True)
+class LayerEnergy:
+    """One layer of one inference."""
+
+    uses: Counts
+    energy: Energy
+
+
+@dataclass(frozen=True)
+class NetworkEnergy:
+    """All layers of one inference, in the network's order."""
+
+    layers: Mapping[str, LayerEnergy]
+    constants: EnergyConstants
+
+    @property
+    def uses(self) -> Counts:
+        """Of all layers."""
+        return total(layer.uses for layer in self.layers.values())
+
+    @property
+    def energy(self) -> Energy:
+        """Of all layers."""
+        return total_energy(layer.energy for layer in self.layers.values())
+
+
+def network_energy(
+    network: PackedNetwork,
+    ranks: Mapping[str, int],
+    model: DeviceModel,
+    constants: EnergyConstants,
+) -> NetworkEnergy:
+    """Estimate an inference with surrogates of these ranks.
+
+    Raises:
+        DeviceModelError: the model's parts have no price, or the network is not quantised.
+    """
+    array = priced(model)
+    if not network.weights:
+        raise DeviceModelError("no energy estimate before the weights are quantised")
+    found = {}
+    for layer in network.layers:
+        weights = written(network.weights[layer.name])
+        uses = counts(array, weights, network.activation_bits, layer.positions)
+        path = surrogate_counts(layer, ranks[layer.name])
+        found[layer.name] = LayerEnergy(uses, estimate(array, uses, path, constants))
+    return NetworkEnergy(found, constants)
+
+
+def surrogate_counts(layer: LinearLayer, rank: int) -> SurrogateCounts:
+    """What a layer's surrogate of this rank does for one sample."""
+    gains = surrogate_multiply_accumulates(layer, 0)
+    low_rank = surrogate_multiply_accumulates(layer, rank) - gains
+    return SurrogateCounts(low_rank, gains, offsets=gains)
+
+
+def energy_document(device: str, found: NetworkEnergy) -> dict[str, Any]:
+    """The network's figures, with the constants they rest on."""
+    return {
+        "device": device,
+        "array_reads": found.uses.array_reads,
+        "conversions": found.uses.conversions,
+        **found.energy.document(),
+        "constants": [asdict(one) for one in listed(found.constants)],
+    }
+
+
+def layer_energy_document(found: NetworkEnergy | None, name: str) -> dict[str, Any]:
+    """One layer's figures; null where there is no estimate."""
+    if found is None:
+        names = ("array_reads", "conversions", "main_pj", "surrogate_pj", "energy_share")
+        return dict.fromkeys(names)
+    layer, whole = found.layers[name], found.energy.total_pj
+    return {
+        "array_reads": layer.uses.array_reads,
+        "conversions": layer.uses.conversions,
+        "main_pj": layer.energy.main_pj,
+        "surrogate_pj": layer.energy.surrogate_pj,
+        "energy_share": layer.energy.total_pj / whole if whole else 0.0,
+    }
