@@ -185,6 +185,7 @@ def _arguments(
 ) -> dict[str, Any]:
     """What a model is made of, from what a file says: all of its parameters, and no others."""
     known = {spec.name: spec for spec in own_fields(model)}
+    tables = "".join(f" and, if wanted, a table [{spec.name}]" for spec in part_fields(model))
     for what, keys in (
         ("unknown", [key for key in table if key not in known]),
         ("missing", [key for key in known if key not in table]),
@@ -193,7 +194,7 @@ def _arguments(
             listed = ", ".join(repr(prefix + key)[:60] for key in keys[:8])
             raise DeviceModelError(
                 f"{where}: {what} {listed} {named}; "
-                f"its parameters are: {', '.join(known) or 'none'}"
+                f"its parameters are: {', '.join(known) or 'none'}{tables}"
             )
     return {key: _read_value(value, known[key].metadata) for key, value in table.items()}
 
