@@ -2,7 +2,7 @@
 
 A symmetric converter decides the sign first and converts the magnitude with the same capacitors
 for either polarity. So the errors of `device_models.column_errors` hold for the magnitude: the bow
-is zero at zero and at both ends.
+is zero at zero and at both ends, and a sum of exactly zero has the code zero.
 """
 
 from __future__ import annotations

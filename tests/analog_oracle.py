@@ -131,7 +131,7 @@ def full_scale(bench: Bench, largest_input: int) -> float:
 def converted(bench: Bench, steps: float, at: tuple[int, int, int]) -> tuple[float, float]:
     """The code of a sum, and by how much it may be off if the sum lies near a limit."""
     model, (t, g, j) = bench.periphery, at
-    if model.adc_bits is None:
+    if model.adc_bits is None or steps == 0:
         return steps, 0.0
     bits = model.adc_bits - 1
     top = 2**bits - 1

@@ -104,6 +104,15 @@ def test_cells_are_read_anew_in_each_tile_and_slice(dac_bits: int, kind: str) ->
     check_moments(reads, 50.0 * rows, each * math.sqrt(rows * squares))
 
 
+def test_read_noise_is_a_part_of_the_largest_weight_of_its_block() -> None:
+    rows = 2 * ROWS
+    scales = np.array([[[1.0], [3.0]]], np.float32) / 127
+    weights = replace(layer_of(127, rows, 1), scales=scales, block_rows=ROWS)
+    reads = repeated(array_of(weights, replace(PERFECT, read_noise=0.02)), 150, rows)
+    deviation = 0.02 * 50 * math.sqrt(ROWS * (1 + 9))
+    check_moments(reads, 50.0 * ROWS * (1 + 3), deviation)
+
+
 def test_read_noise_of_the_cells_is_amplified_by_the_column() -> None:
     weights = layer_of(127, columns=2)
     model = replace(PERFECT, read_noise=0.02)

@@ -17,6 +17,7 @@ from calib.budget import Budget
 from calib.factors import no_factors
 from calib.packed import PackedNetwork
 from calib.references import fit_indices
+from calib.typical_codes import SAMPLES
 from device_models.analog_periphery import AnalogPeriphery
 from device_models.array import Chip, State
 from device_models.pcm import PhaseChangeMemory
@@ -27,9 +28,9 @@ SIX_BITS = AnalogPeriphery(rows=64, adc_bits=6, column_gain_sigma=0.02, column_o
 
 
 @cache
-def network_of(kind: str) -> PackedNetwork:
+def network_of(kind: str, form: str = "recomputed") -> PackedNetwork:
     graph = classifier(groups=1) if kind == "dense" else chain(3, relu=True)
-    return packed(graph, count=64, scheme="int4", rank=4)
+    return packed(graph, count=64, scheme="int4", rank=4, references_as=form)
 
 
 def chip_of(network: PackedNetwork, periphery: AnalogPeriphery | None) -> CimRuntime:
@@ -48,6 +49,24 @@ def test_a_month_old_chip_with_six_bit_converters_is_repaired(kind: str, method:
     after = judge_chip(runtime, network, fit(method, runtime, network, chosen, plan))
     assert after.loss < 0.7 * before.loss
     assert after.mean_error < 0.7 * before.mean_error
+
+
+@pytest.mark.parametrize("kind", ["dense", "chain"])
+@pytest.mark.parametrize("form", ["recomputed", "stored", "moments"])
+def test_converters_are_set_to_what_the_references_drive_them_with(kind: str, form: str) -> None:
+    """On typical rows no layer is off by more than half a step of the largest typical sum."""
+    network = network_of(kind, form)
+    fine = AnalogPeriphery(rows=256, adc_bits=12)
+    tiles, bare = (chip_of(network, one) for one in (fine, None))
+    block = network.references.block(fit_indices(network.references)[:SAMPLES])
+    for layer in network.layers:
+        rows = block.layers[layer.name].rows
+        found, wanted = (
+            (chip.probe(layer, rows) - layer.bias) / network.weights[layer.name].scales.ravel()
+            for chip in (tiles, bare)
+        )
+        step = np.abs(wanted).max() / (2**11 - 1)
+        assert 0.2 * step < np.abs(found - wanted).max() < 0.51 * step
 
 
 def test_more_bits_bring_the_chip_nearer_to_the_bare_one() -> None:
