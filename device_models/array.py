@@ -31,7 +31,7 @@ class Chip:
             raise DeviceModelError(f"chip seed {self.seed}: give a whole number of at least 0")
 
 
-def program(  # noqa: PLR0913  # the last two by keyword
+def program(  # noqa: PLR0913  # the last three by keyword
     chip: Chip,
     state: State,
     layer: str,
@@ -40,6 +40,7 @@ def program(  # noqa: PLR0913  # the last two by keyword
     *,
     typical: TypicalInputs | None = None,
     fast: bool = False,
+    zero_point: int = 0,
 ) -> Array:
     """Write a layer into a chip.
 
@@ -51,13 +52,14 @@ def program(  # noqa: PLR0913  # the last two by keyword
         input_bits: Width of the activations, 1 to 8.
         typical: Gives activations as the layer usually gets them; some models need them.
         fast: Take a statistically equal form where the model has one.
+        zero_point: The code that stands for zero in typical inputs.
 
     Raises:
         DeviceModelError: input bits that no 8-bit code has.
     """
     if not 1 <= input_bits <= 8:
         raise DeviceModelError(f"layer {layer}: {input_bits} input bits; an array takes 1 to 8")
-    placement = Placement(chip.seed, state, layer, weights, input_bits, typical, fast)
+    placement = Placement(chip.seed, state, layer, weights, input_bits, typical, fast, zero_point)
     array: Array = kind_of(chip.model).program(chip.model, placement)
     return array
 

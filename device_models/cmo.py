@@ -21,11 +21,13 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from device_models.contract import Placement
-from device_models.differential_pair import Cells, additive_noise, differential_pairs
+from device_models.analog_periphery import Memory
+from device_models.contract import Array, Placement
+from device_models.differential_pair import Cells, differential_pairs
 from device_models.laws import gathered, polynomial
+from device_models.pair_array import pair_array
+from device_models.pairs import Pairs
 from device_models.parameters import check, check_below, coefficients, parameter
-from device_models.product_array import ProductArray
 from device_models.programmed import microsiemens, noise_of_reading
 from device_models.registry import register
 from device_models.validity import ROOM_C, YEAR_S, Validity
@@ -35,7 +37,7 @@ _RANGE = "a law in ln t extended to ten years, no temperature in the model: stat
 
 
 @dataclass(frozen=True)
-class MetalOxideMemory:
+class MetalOxideMemory(Memory):
     """CMO/HfOx cells, programmed within 0.2 % of the target; preset `rram-cmo`."""
 
     kind: ClassVar[str] = "rram-cmo"
@@ -97,13 +99,12 @@ class MetalOxideMemory:
 
 
 @register(MetalOxideMemory, Validity(10 * YEAR_S, *ROOM_C, _RANGE))
-def program_cmo(model: MetalOxideMemory, placement: Placement) -> ProductArray:
+def program_cmo(model: MetalOxideMemory, placement: Placement) -> Array:
     """Write a layer into the cells and let it reach its age."""
     cells = differential_pairs(placement)
     conductances = conductances_us(model, cells, placement.state.age_s)
-    matrix = cells.weights(conductances, model.g_max_us - model.g_min_us)
-    noise = additive_noise(cells, model.read_noise)
-    return ProductArray(matrix, None, placement.input_bits, noise)
+    pairs = Pairs(cells, conductances, model.g_min_us, model.g_max_us, model.read_noise)
+    return pair_array(pairs, model.periphery, placement)
 
 
 def conductances_us(model: MetalOxideMemory, cells: Cells, age_s: float) -> NDArray[np.float32]:

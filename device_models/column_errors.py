@@ -54,6 +54,18 @@ class ColumnErrors:
 NO_ERRORS = ColumnErrors()
 
 
+@dataclass(frozen=True)
+class ErrorSizes:
+    """How large the errors of converters of so many bits are."""
+
+    bits: int
+    inl_steps: float
+    """Standard deviation of a, in steps."""
+
+    sar_sigma: float
+    """Sigma, in unit capacitors."""
+
+
 def column_errors(
     model: Periphery, placement: Placement, tiles: int, shape: tuple[int, int, int]
 ) -> tuple[ColumnErrors, ...]:
@@ -65,19 +77,37 @@ def column_errors(
         tiles: How many row tiles the layer has.
         shape: [groups, planes, m] of a tile's columns.
     """
-    if model.adc_bits is None or not (model.inl_steps or model.sar_sigma):
+    if model.adc_bits is None:
         return (NO_ERRORS,) * tiles
-    groups, columns = shape[0], shape[1] * shape[2]
+    columns = (shape[0], shape[1] * shape[2])
+    sizes = ErrorSizes(model.adc_bits, model.inl_steps, model.sar_sigma)
+    return drawn_errors(sizes, placement, tiles, columns)
+
+
+def drawn_errors(
+    sizes: ErrorSizes, placement: Placement, tiles: int, shape: tuple[int, int]
+) -> tuple[ColumnErrors, ...]:
+    """The converters of a layer, tile by tile.
+
+    Args:
+        sizes: How large the errors are.
+        placement: Whose they are.
+        tiles: How many row tiles the layer has.
+        shape: [groups, columns] of a tile.
+    """
+    if not (sizes.inl_steps or sizes.sar_sigma):
+        return (NO_ERRORS,) * tiles
+    groups, columns = shape
     bows = _drawn(placement, "converter bow", (tiles, groups, 1, columns))
-    bows *= np.float32(model.inl_steps)
-    bits = np.arange(model.adc_bits, dtype=np.float32)[:, None, None, None]
-    weights = _drawn(placement, "SAR capacitors", (tiles, model.adc_bits, groups, 1, columns))
-    weights *= np.float32(model.sar_sigma) * np.exp2(bits / 2)
+    bows *= np.float32(sizes.inl_steps)
+    bits = np.arange(sizes.bits, dtype=np.float32)[:, None, None, None]
+    weights = _drawn(placement, "SAR capacitors", (tiles, sizes.bits, groups, 1, columns))
+    weights *= np.float32(sizes.sar_sigma) * np.exp2(bits / 2)
     weights += np.exp2(bits)
     return tuple(
         ColumnErrors(
-            bows[tile] if model.inl_steps else None,
-            weights[tile] if model.sar_sigma else None,
+            bows[tile] if sizes.inl_steps else None,
+            weights[tile] if sizes.sar_sigma else None,
         )
         for tile in range(tiles)
     )

@@ -75,6 +75,9 @@ class Placement:
     fast: bool = False
     """Take a statistically equal form where there is one, instead of every conversion."""
 
+    zero_point: int = 0
+    """The code that stands for zero in typical inputs."""
+
 
 class Array(Protocol):
     """A layer in the array."""

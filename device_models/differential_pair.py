@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from device_models.array_weights import ArrayWeights, spread
 from device_models.contract import Placement
-from device_models.product_array import ReadNoise
 from device_models.streams import normals, stream
 
 
@@ -121,10 +120,3 @@ def _book(weights: ArrayWeights) -> tuple[NDArray[np.float64], NDArray[np.intp]]
     codes = weights.codes.astype(np.intp)
     reach = int(np.abs(codes).max())
     return np.arange(-reach, reach + 1, dtype=np.float64), codes + reach
-
-
-def additive_noise(cells: Cells, read_noise: float) -> ReadNoise | None:
-    """The same read noise for every pair: a part of the largest weight; None for none."""
-    if not read_noise:
-        return None
-    return ReadNoise(np.square(cells.worth * np.float32(read_noise)), cells.block_rows)

@@ -20,11 +20,13 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from device_models.contract import Placement
-from device_models.differential_pair import Cells, additive_noise, differential_pairs
+from device_models.analog_periphery import Memory
+from device_models.contract import Array, Placement
+from device_models.differential_pair import Cells, differential_pairs
 from device_models.drift import elapsed, fading
+from device_models.pair_array import pair_array
+from device_models.pairs import Pairs
 from device_models.parameters import check, choice, parameter
-from device_models.product_array import ProductArray
 from device_models.programmed import noise_of_reading
 from device_models.registry import register
 
@@ -36,7 +38,7 @@ _NO_DRIFT = "none unless measured; power law as for phase-change memory"
 
 
 @dataclass(frozen=True)
-class GenericMemory:
+class GenericMemory(Memory):
     """Differential pairs with an error of a given shape; presets `generic-…`."""
 
     kind: ClassVar[str] = "generic"
@@ -103,12 +105,12 @@ GENERIC_PRESETS = {
 
 
 @register(GenericMemory)
-def program_generic(model: GenericMemory, placement: Placement) -> ProductArray:
+def program_generic(model: GenericMemory, placement: Placement) -> Array:
     """Write a layer into the cells and let it reach its age."""
     cells = differential_pairs(placement)
     held = conductances(model, cells, placement.state.age_s)
-    noise = additive_noise(cells, model.read_noise)
-    return ProductArray(cells.weights(held, 1 - model.g_min), None, placement.input_bits, noise)
+    pairs = Pairs(cells, held, model.g_min, 1.0, model.read_noise)
+    return pair_array(pairs, model.periphery, placement)
 
 
 def conductances(model: GenericMemory, cells: Cells, age_s: float) -> NDArray[np.float32]:

@@ -94,20 +94,51 @@ def choice(default: str, *, words: tuple[str, ...], meaning: str, source: str) -
     return field(default=default, metadata={**facts, "words": words, "optional": False})
 
 
+def part(kind: type[Parameters]) -> Any:
+    """A dataclass field for parameters that belong together and may be absent, all of them.
+
+    A file gives them as a table of the field's name.
+    """
+    return field(default=None, metadata={"part": kind})
+
+
+def own_fields(model: Parameters | type[Parameters]) -> tuple[Field[Any], ...]:
+    """The fields of a model that are parameters."""
+    return tuple(spec for spec in fields(model) if "part" not in spec.metadata)
+
+
+def part_fields(model: Parameters | type[Parameters]) -> tuple[Field[Any], ...]:
+    """The fields of a model that are parts, with parameters of their own."""
+    return tuple(spec for spec in fields(model) if "part" in spec.metadata)
+
+
 def check(model: DeviceModel) -> None:
     """Check every parameter's type and range; a model calls it when it is made.
 
     Raises:
         DeviceModelError: the first parameter that does not fit, with its limits.
     """
-    for spec in fields(model):
+    _check_all(f"device model {model.kind}: ", model)
+
+
+def check_part(inner: Parameters, name: str) -> None:
+    """Check the parameters of a part that models have under a name, in the same way.
+
+    Raises:
+        DeviceModelError: the first parameter that does not fit, with its limits.
+    """
+    _check_all(f"{name}.", inner)
+
+
+def _check_all(where: str, model: Parameters) -> None:
+    for spec in own_fields(model):
         value = getattr(model, spec.name)
         if "words" in spec.metadata:
-            _check_word(model.kind, spec, value)
+            _check_word(where, spec, value)
         elif "counts" in spec.metadata:
-            _check_coefficients(model.kind, spec, value)
+            _check_coefficients(where, spec, value)
         elif not (value is None and spec.metadata["optional"]):
-            _check_value(model.kind, spec, value)
+            _check_value(where, spec, value)
 
 
 def check_below(model: DeviceModel, low: str, high: str) -> None:
@@ -124,34 +155,46 @@ def check_below(model: DeviceModel, low: str, high: str) -> None:
         )
 
 
-def describe(model: Parameters) -> tuple[Described, ...]:
-    """Every parameter of a model with its value, unit, meaning and source."""
-    return tuple(
+def describe(model: Parameters, prefix: str = "") -> tuple[Described, ...]:
+    """Every parameter of a model, and of the parts that it has, by names with a dot.
+
+    Args:
+        model: a device model, a part of one, or constants.
+        prefix: what stands before each name.
+    """
+    own = tuple(
         Described(
-            name=spec.name,
+            name=f"{prefix}{spec.name}",
             value=getattr(model, spec.name),
             unit=spec.metadata["unit"],
             meaning=spec.metadata["meaning"],
             source=spec.metadata["source"],
         )
-        for spec in fields(model)
+        for spec in own_fields(model)
+    )
+    parts = ((spec.name, getattr(model, spec.name)) for spec in part_fields(model))
+    return own + tuple(
+        entry
+        for name, inner in parts
+        if inner is not None
+        for entry in describe(inner, f"{prefix}{name}.")
     )
 
 
-def _check_value(kind: str, spec: Field[Any], value: object) -> None:
+def _check_value(where: str, spec: Field[Any], value: object) -> None:
     if _fits(spec, value):
         return
     facts = spec.metadata
     number = "whole number" if facts["whole"] else "number"
     other = ' or "none"' if facts["optional"] else ""
     raise DeviceModelError(
-        f"device model {kind}: {spec.name} is {value!r}; "
+        f"{where}{spec.name} is {value!r}; "
         f"give a {number} from {facts['low']:g} to {facts['high']:g}{other} "
         f"(unit {facts['unit']})"
     )
 
 
-def _check_coefficients(kind: str, spec: Field[Any], values: object) -> None:
+def _check_coefficients(where: str, spec: Field[Any], values: object) -> None:
     facts = spec.metadata
     fewest, most = facts["counts"]
     fits = isinstance(values, tuple) and fewest <= len(values) <= most
@@ -160,18 +203,16 @@ def _check_coefficients(kind: str, spec: Field[Any], values: object) -> None:
     shown = list(values) if isinstance(values, tuple) else values
     count = str(fewest) if fewest == most else f"{fewest} to {most}"
     raise DeviceModelError(
-        f"device model {kind}: {spec.name} is {str(shown)[:80]}; "
+        f"{where}{spec.name} is {str(shown)[:80]}; "
         f"give a list of {count} numbers from {facts['low']:g} to {facts['high']:g} "
         f"(unit {facts['unit']})"
     )
 
 
-def _check_word(kind: str, spec: Field[Any], value: object) -> None:
+def _check_word(where: str, spec: Field[Any], value: object) -> None:
     if value not in spec.metadata["words"]:
         words = ", ".join(repr(word) for word in spec.metadata["words"])
-        raise DeviceModelError(
-            f"device model {kind}: {spec.name} is {str(value)[:40]!r}; give one of {words}"
-        )
+        raise DeviceModelError(f"{where}{spec.name} is {str(value)[:40]!r}; give one of {words}")
 
 
 def _fits(spec: Field[Any], value: object) -> bool:

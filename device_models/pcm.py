@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from device_models.contract import Placement
+from device_models.analog_periphery import Memory
+from device_models.contract import Array, Placement
 from device_models.laws import clipped_logarithm, polynomial
 from device_models.parameters import check, coefficients, parameter
 from device_models.phase_change import phase_change_array
-from device_models.product_array import ProductArray
 from device_models.registry import register
 from device_models.validity import ROOM_C, YEAR_S, Validity
 
@@ -33,7 +33,7 @@ VALIDITY = Validity(
 
 
 @dataclass(frozen=True)
-class PhaseChangeMemory:
+class PhaseChangeMemory(Memory):
     """Doped Ge2Sb2Te5 cells, a million of them measured, in differential pairs; preset `pcm`."""
 
     kind: ClassVar[str] = "pcm"
@@ -132,6 +132,6 @@ class PhaseChangeMemory:
 
 
 @register(PhaseChangeMemory, VALIDITY)
-def program_pcm(model: PhaseChangeMemory, placement: Placement) -> ProductArray:
+def program_pcm(model: PhaseChangeMemory, placement: Placement) -> Array:
     """Write a layer into phase-change cells."""
     return phase_change_array(model, placement)

@@ -8,12 +8,12 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from device_models.contract import Placement
+from device_models.analog_periphery import Memory
+from device_models.contract import Array, Placement
 from device_models.laws import polynomial, two_branches
 from device_models.parameters import check, coefficients, parameter
 from device_models.pcm import READ_NOISE_SOURCE, VALIDITY
 from device_models.phase_change import phase_change_array
-from device_models.product_array import ProductArray
 from device_models.registry import register
 
 _SOURCE = (
@@ -25,7 +25,7 @@ _ABOVE = "from the edge on: c0 + c1 g + c2 g^2 + ..."
 
 
 @dataclass(frozen=True)
-class HermesMemory:
+class HermesMemory(Memory):
     """Two devices a cell, programmed together; preset `pcm-hermes`.
 
     The same physics as `pcm` with other constants, and formulas in two branches of g.
@@ -151,6 +151,6 @@ class HermesMemory:
 
 
 @register(HermesMemory, VALIDITY)
-def program_hermes(model: HermesMemory, placement: Placement) -> ProductArray:
+def program_hermes(model: HermesMemory, placement: Placement) -> Array:
     """Write a layer into the HERMES chip's cells."""
     return phase_change_array(model, placement)

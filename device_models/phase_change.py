@@ -23,11 +23,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from device_models.contract import Placement
-from device_models.differential_pair import Cells, additive_noise, differential_pairs
+from device_models.analog_periphery import AnalogPeriphery
+from device_models.contract import Array, Placement
+from device_models.differential_pair import Cells, differential_pairs
 from device_models.drift import elapsed, fading
 from device_models.laws import gathered
-from device_models.product_array import ProductArray
+from device_models.pair_array import pair_array
+from device_models.pairs import Pairs
 
 
 class PhaseChange(Protocol):
@@ -58,6 +60,11 @@ class PhaseChange(Protocol):
         """Standard deviation of a weight from read to read, in parts of the largest weight."""
         ...
 
+    @property
+    def periphery(self) -> AnalogPeriphery | None:
+        """What stands around the cells; None for the bare product."""
+        ...
+
     def programming_deviation_us(self, g: NDArray[np.float64]) -> NDArray[np.float64]:
         """σ_prog."""
         ...
@@ -73,12 +80,12 @@ class PhaseChange(Protocol):
         ...
 
 
-def phase_change_array(model: PhaseChange, placement: Placement) -> ProductArray:
+def phase_change_array(model: PhaseChange, placement: Placement) -> Array:
     """Write a layer into pairs of phase-change cells and let it reach its age."""
     cells = differential_pairs(placement)
-    matrix = cells.weights(conductances(model, cells, placement.state.age_s))
-    noise = additive_noise(cells, model.read_noise)
-    return ProductArray(matrix, None, placement.input_bits, noise)
+    held = conductances(model, cells, placement.state.age_s)
+    pairs = Pairs(cells, held, 0.0, 1.0, model.read_noise)
+    return pair_array(pairs, model.periphery, placement)
 
 
 @np.errstate(under="ignore")  # next to a conductance, such a number is nothing

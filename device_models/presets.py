@@ -7,6 +7,7 @@ import math
 import re
 from dataclasses import dataclass
 
+from device_models.analog_periphery import AnalogPeriphery
 from device_models.charge_sram import ChargeSram
 from device_models.cmo import MetalOxideMemory
 from device_models.contract import DeviceModel
@@ -39,6 +40,12 @@ _MEMORIES = (
         PhaseChangeMemory(),
         "phase-change pairs: programming noise, drift, 1/f noise",
         "Nandakumar et al., ICECS 2019; aihwkit pcm.py",
+    ),
+    Preset(
+        "pcm-adc8",
+        PhaseChangeMemory(periphery=AnalogPeriphery()),
+        "pcm in tiles of 256 rows with 8-bit drivers and converters",
+        "as pcm; tiles of the HERMES chip, converters of aihwkit's presets",
     ),
     Preset(
         "pcm-hermes",

@@ -38,6 +38,17 @@ class ReadNoise:
             errors *= np.sqrt(np.matmul(self._squares(rows), self.variance))
         sums += errors
 
+    def of_rows(self, rows: slice, factor: NDArray[np.float32]) -> ReadNoise:
+        """That of some rows alone, in other units.
+
+        Args:
+            rows: all within one part, or parts of one row each.
+            factor: [groups, 1, m]: so many of the new units are one of the old.
+        """
+        part = rows.start // self.part_rows
+        kept = rows if self.part_rows == 1 else slice(part, part + 1)
+        return ReadNoise(self.variance[:, kept] * np.square(factor), self.part_rows)
+
     def _squares(self, rows: NDArray[Any]) -> NDArray[np.float32]:
         """Sums of squares of each part of the rows: [groups, n, parts]."""
         squares: NDArray[np.float32] = np.square(rows, dtype=np.float32)

@@ -13,11 +13,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from device_models.contract import Placement
-from device_models.differential_pair import additive_noise, differential_pairs
+from device_models.analog_periphery import Memory
+from device_models.contract import Array, Placement
+from device_models.differential_pair import differential_pairs
 from device_models.laws import polynomial
+from device_models.pair_array import pair_array
+from device_models.pairs import Pairs
 from device_models.parameters import check, check_below, coefficients, parameter
-from device_models.product_array import ProductArray
 from device_models.registry import register
 
 _JOSHI = "Joshi et al., Nat. Commun. 11, 2473 (2020), Fig. 3b; CrossSim PCM_Joshi.py"
@@ -42,7 +44,7 @@ def noise_of_reading(default: float, source: str) -> Any:
 
 
 @dataclass(frozen=True)
-class ProgrammedMemory:
+class ProgrammedMemory(Memory):
     """Differential pairs with a programming error; presets `pcm-joshi` and `rram-milo`."""
 
     kind: ClassVar[str] = "programmed"
@@ -71,7 +73,7 @@ RRAM_MILO = ProgrammedMemory(
 
 
 @register(ProgrammedMemory)
-def program_programmed(model: ProgrammedMemory, placement: Placement) -> ProductArray:
+def program_programmed(model: ProgrammedMemory, placement: Placement) -> Array:
     """Write a layer into the cells."""
     cells = differential_pairs(placement)
     targets = cells.between(model.g_min_us, model.g_max_us)
@@ -79,6 +81,5 @@ def program_programmed(model: ProgrammedMemory, placement: Placement) -> Product
     conductances *= cells.spread(polynomial(model.programming_noise_us, targets))
     conductances += cells.spread(targets)
     np.maximum(conductances, 0, out=conductances)
-    matrix = cells.weights(conductances, model.g_max_us - model.g_min_us)
-    noise = additive_noise(cells, model.read_noise)
-    return ProductArray(matrix, None, placement.input_bits, noise)
+    pairs = Pairs(cells, conductances, model.g_min_us, model.g_max_us, model.read_noise)
+    return pair_array(pairs, model.periphery, placement)

@@ -17,11 +17,13 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from device_models.contract import Placement
-from device_models.differential_pair import additive_noise, differential_pairs
+from device_models.analog_periphery import Memory
+from device_models.contract import Array, Placement
+from device_models.differential_pair import differential_pairs
 from device_models.laws import polynomial
+from device_models.pair_array import pair_array
+from device_models.pairs import Pairs
 from device_models.parameters import check, coefficients, parameter
-from device_models.product_array import ProductArray
 from device_models.programmed import noise_of_reading
 from device_models.registry import register
 from device_models.validity import ROOM_C, Validity
@@ -36,7 +38,7 @@ _READ_NOISE = "aihwkit reram.py: about 1 % to be added to the model"
 
 
 @dataclass(frozen=True)
-class RetentionMemory:
+class RetentionMemory(Memory):
     """HfOx cells of a compute-in-memory chip; preset `rram-wan`."""
 
     kind: ClassVar[str] = "retention"
@@ -96,7 +98,7 @@ class RetentionMemory:
 
 
 @register(RetentionMemory, Validity(MEASURED_S[-1], *ROOM_C, _RANGE))
-def program_retention(model: RetentionMemory, placement: Placement) -> ProductArray:
+def program_retention(model: RetentionMemory, placement: Placement) -> Array:
     """Write a layer into the cells and let it reach its age."""
     cells = differential_pairs(placement)
     age_s = placement.state.age_s
@@ -104,9 +106,8 @@ def program_retention(model: RetentionMemory, placement: Placement) -> ProductAr
     conductances *= cells.spread(model.deviation_us(cells.targets, age_s))
     conductances += cells.spread(cells.between(0.0, model.g_max_us))
     np.maximum(conductances, 0, out=conductances)
-    matrix = cells.weights(conductances, model.g_max_us)
-    noise = additive_noise(cells, model.read_noise)
-    return ProductArray(matrix, None, placement.input_bits, noise)
+    pairs = Pairs(cells, conductances, 0.0, model.g_max_us, model.read_noise)
+    return pair_array(pairs, model.periphery, placement)
 
 
 def _log_time(age_s: float) -> float:

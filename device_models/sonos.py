@@ -10,17 +10,20 @@ of one current share, which the source fits by polynomials of degree ten, is lef
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from device_models.contract import Placement
-from device_models.differential_pair import Cells, differential_pairs
+from device_models.analog_periphery import Memory
+from device_models.contract import Array, Placement
+from device_models.differential_pair import differential_pairs
 from device_models.drift import elapsed
 from device_models.laws import saturating
+from device_models.pair_array import pair_array
+from device_models.pairs import Pairs
 from device_models.parameters import check, coefficients, parameter
-from device_models.product_array import ProductArray, ReadNoise
 from device_models.registry import register
 from device_models.validity import DAY_S, ROOM_C, Validity
 
@@ -29,7 +32,7 @@ _RANGE = "measured up to five days, at room temperature; later ages keep the spr
 
 
 @dataclass(frozen=True)
-class SonosMemory:
+class SonosMemory(Memory):
     """40 nm SONOS cells in differential pairs; preset `sonos`."""
 
     kind: ClassVar[str] = "sonos"
@@ -96,7 +99,7 @@ class SonosMemory:
 
 
 @register(SonosMemory, Validity(5 * DAY_S, *ROOM_C, _RANGE))
-def program_sonos(model: SonosMemory, placement: Placement) -> ProductArray:
+def program_sonos(model: SonosMemory, placement: Placement) -> Array:
     """Write a layer into the cells and let it reach its age."""
     cells = differential_pairs(placement)
     age_s = placement.state.age_s
@@ -105,17 +108,13 @@ def program_sonos(model: SonosMemory, placement: Placement) -> ProductArray:
     currents *= cells.spread(model.deviation_na(targets, age_s))
     currents += cells.spread(targets)
     np.maximum(currents, 0, out=currents)
-    matrix = cells.weights(currents, model.current_max_na)
-    return ProductArray(matrix, None, placement.input_bits, _read_noise(model, cells, currents))
+    deviation = partial(_read_deviation, model) if model.read_spread_na else None
+    pairs = Pairs(cells, currents, 0.0, model.current_max_na, read_deviation=deviation)
+    return pair_array(pairs, model.periphery, placement)
 
 
-def _read_noise(
-    model: SonosMemory, cells: Cells, currents: NDArray[np.float32]
-) -> ReadNoise | None:
-    """Both cells' noise together, for each weight of its own."""
-    if not model.read_spread_na:
-        return None
+def _read_deviation(model: SonosMemory, currents: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Both cells' noise together, for each pair of its own: [groups, d, m]."""
     each = saturating(model.read_spread_na, model.read_knee_na, currents)
     both: NDArray[np.float32] = np.hypot(each[0], each[1])
-    both *= cells.row_worth(model.current_max_na)
-    return ReadNoise(np.square(both), 1)
+    return both

@@ -4,20 +4,26 @@
     percent = 10.0
 
 A parameter that may be absent from the hardware is written as "none"; the constants of a formula
-are an array.
+are an array. A part that a model may have or not, such as the periphery of a memory, is a table:
+
+    kind = "pcm"
+    ...
+    [periphery]
+    rows = 256
+    ...
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import Field
 from pathlib import Path
 from typing import Any
 
 from device_models.contract import DeviceModel
 from device_models.errors import DeviceModelError
-from device_models.parameters import Value
+from device_models.parameters import Parameters, Value, own_fields, part_fields
 from device_models.presets import preset, preset_names
 from device_models.registry import kinds
 
@@ -53,22 +59,44 @@ def find_device(name: str) -> DeviceModel:
 
 def to_toml(model: DeviceModel) -> str:
     """A model as TOML that `load_device` reads back to the same model."""
-    lines = [f'kind = "{model.kind}"']
-    for spec in fields(model):
-        value = getattr(model, spec.name)
-        lines.append(f"{spec.name} = {_written(value, spec.metadata)}")
+    lines = [f'kind = "{model.kind}"', *map(_line, *_own(model))]
+    for name, inner in _parts(model):
+        lines += ["", f"[{name}]", *map(_line, *_own(inner))]
     return "\n".join(lines) + "\n"
 
 
 def annotated_toml(model: DeviceModel) -> str:
     """The same with unit and meaning above each parameter, for a person to change."""
-    lines = [f'kind = "{model.kind}"']
-    for spec, line in zip(fields(model), to_toml(model).splitlines()[1:], strict=True):
+    lines = [f'kind = "{model.kind}"', *_annotated(model)]
+    for name, inner in _parts(model):
+        lines += ["", f"[{name}]", *_annotated(inner)]
+    return "\n".join(lines) + "\n"
+
+
+def _own(model: Parameters) -> tuple[tuple[Field[Any], ...], list[Value]]:
+    """The parameters of a model, and their values."""
+    specs = own_fields(model)
+    return specs, [getattr(model, spec.name) for spec in specs]
+
+
+def _parts(model: DeviceModel) -> list[tuple[str, Parameters]]:
+    """The parts that a model has, by name."""
+    named = ((spec.name, getattr(model, spec.name)) for spec in part_fields(model))
+    return [(name, inner) for name, inner in named if inner is not None]
+
+
+def _annotated(model: Parameters) -> list[str]:
+    lines = []
+    for spec, value in zip(*_own(model), strict=True):
         facts = spec.metadata
         unit = "" if facts["unit"] in {"1", "word"} else f" [{facts['unit']}]"
         choices = f": {', '.join(facts['words'])}" if "words" in facts else ""
-        lines += ["", f"# {facts['meaning']}{unit}{choices}", line]
-    return "\n".join(lines) + "\n"
+        lines += ["", f"# {facts['meaning']}{unit}{choices}", _line(spec, value)]
+    return lines
+
+
+def _line(spec: Field[Any], value: Value) -> str:
+    return f"{spec.name} = {_written(value, spec.metadata)}"
 
 
 def _written(value: Value, facts: Mapping[str, Any]) -> str:
@@ -123,23 +151,57 @@ def _build(table: dict[str, Any], where: str) -> DeviceModel:
         raise DeviceModelError(
             f"{where}: {said}; give one of {', '.join(repr(known) for known in sorted(kinds()))}"
         )
-    known = {spec.name: spec for spec in fields(kind.model)}
-    _refuse(where, kind.name, "unknown", [key for key in table if key not in known], known)
-    _refuse(where, kind.name, "missing", [key for key in known if key not in table], known)
-    for key, value in table.items():
-        if value == "none" and known[key].metadata["optional"]:
-            table[key] = None
-        elif isinstance(value, list) and "counts" in known[key].metadata:
-            table[key] = tuple(value)
+    parts = {
+        spec.name: _part(table.pop(spec.name), spec, where)
+        for spec in part_fields(kind.model)
+        if spec.name in table
+    }
+    named = f"for kind {kind.name}"
+    own = _arguments(table, kind.model, where, named)
     try:
-        return kind.model(**table)
+        return kind.model(**own, **parts)
     except DeviceModelError as error:
         raise DeviceModelError(f"{where}: {error}") from error
 
 
-def _refuse(where: str, kind: str, what: str, keys: list[str], known: dict[str, Any]) -> None:
-    if keys:
+def _part(value: object, spec: Field[Any], where: str) -> Parameters:
+    """A part of a model from its table."""
+    name = spec.name
+    if not isinstance(value, dict):
         raise DeviceModelError(
-            f"{where}: {what} {', '.join(repr(key)[:40] for key in keys[:8])} for kind {kind}; "
-            f"its parameters are: {', '.join(known) or 'none'}"
+            f"{where}: {name} is {str(value)[:40]!r}; give a table [{name}] with its parameters"
         )
+    model = spec.metadata["part"]
+    own = _arguments(value, model, where, f"for the table [{name}]", f"{name}.")
+    try:
+        made: Parameters = model(**own)
+    except DeviceModelError as error:
+        raise DeviceModelError(f"{where}: {error}") from error
+    return made
+
+
+def _arguments(
+    table: dict[str, Any], model: type[Parameters], where: str, named: str, prefix: str = ""
+) -> dict[str, Any]:
+    """What a model is made of, from what a file says: all of its parameters, and no others."""
+    known = {spec.name: spec for spec in own_fields(model)}
+    tables = "".join(f" and, if wanted, a table [{spec.name}]" for spec in part_fields(model))
+    for what, keys in (
+        ("unknown", [key for key in table if key not in known]),
+        ("missing", [key for key in known if key not in table]),
+    ):
+        if keys:
+            listed = ", ".join(repr(prefix + key)[:60] for key in keys[:8])
+            raise DeviceModelError(
+                f"{where}: {what} {listed} {named}; "
+                f"its parameters are: {', '.join(known) or 'none'}{tables}"
+            )
+    return {key: _read_value(value, known[key].metadata) for key, value in table.items()}
+
+
+def _read_value(value: object, facts: Mapping[str, Any]) -> object:
+    if value == "none" and facts["optional"]:
+        return None
+    if isinstance(value, list) and "counts" in facts:
+        return tuple(value)
+    return value

@@ -18,7 +18,7 @@ from device_models.bitplane_model import BitPlaneSram
 from device_models.periphery import Periphery
 from device_models.streams import normals, stream
 
-NEAR_TIE = 1e-3
+NEAR_TIE_STEPS = 1e-3
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,9 @@ def convert(
     if 0 < seen < top:
         seen += bow * 4 * (seen / top) * (1 - seen / top)
     code = approximated(seen, capacitors)
-    doubtful = {approximated(seen + change, capacitors) for change in (-NEAR_TIE, NEAR_TIE)}
+    doubtful = {
+        approximated(seen + change, capacitors) for change in (-NEAR_TIE_STEPS, NEAR_TIE_STEPS)
+    }
     return min(max(code, 0), top) * step, max(abs(code - other) for other in doubtful) * step
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from agent.cli.program import run
 from agent.workstation.demo_bundle import DEMO_BUNDLE
+from device_models.analog_periphery import AnalogPeriphery
 from device_models.pcm import PhaseChangeMemory
 from device_models.presets import preset, preset_names
-from device_models.toml_file import load_device
+from device_models.retention import RetentionMemory
+from device_models.toml_file import load_device, to_toml
 
 
 def test_every_preset_is_listed_whole(capsys: pytest.CaptureFixture[str]) -> None:
@@ -49,6 +52,45 @@ def test_the_toml_of_a_device_is_the_device(
     (document,) = json.loads(capsys.readouterr().out)["devices"]
     assert document["summary"].startswith("as pcm: ")
     assert load_device(chip) == PhaseChangeMemory(read_noise=0.01)
+
+
+def test_a_memory_with_a_periphery_is_shown_installed_and_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chip = tmp_path / "tiles.toml"
+    periphery = AnalogPeriphery(rows=64, adc_bits=6)
+    model = replace(RetentionMemory(), periphery=periphery)
+    chip.write_text(to_toml(model), encoding="utf-8")
+    assert run(["devices", str(chip)]) == 0
+    text = capsys.readouterr().out
+    assert "as rram-wan: resistive pairs" in text
+    assert "in tiles with converters\n" in text
+    assert "\nperiphery.adc_bits = 6  bit\n    resolution" in text
+    store = ["--store", str(tmp_path / "store")]
+    assert run(["install", str(DEMO_BUNDLE), "--chip", str(chip), *store]) == 0
+    chip.unlink()
+    capsys.readouterr()
+    assert run(["measure", "--json", *store]) == 0
+    tiles = json.loads(capsys.readouterr().out)["mean_relative_error"]
+    assert run(["install", str(DEMO_BUNDLE), "--chip", "rram-wan", *store]) == 0
+    capsys.readouterr()
+    assert run(["measure", "--json", *store]) == 0
+    assert tiles > json.loads(capsys.readouterr().out)["mean_relative_error"]
+
+
+def test_a_wrong_periphery_is_named_and_nothing_is_installed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chip = tmp_path / "tiles.toml"
+    text = to_toml(preset("pcm-adc8")).replace("adc_bits = 8", "adc_bits = 0")
+    chip.write_text(text, encoding="utf-8")
+    store = tmp_path / "store"
+    assert run(["install", str(DEMO_BUNDLE), "--chip", str(chip), "--store", str(store)]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "tiles.toml: periphery.adc_bits is 0; give a whole number from 2 to 16" in said.err
+    assert said.err.count("\n") == 1
+    assert not store.exists()
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from device_models.product import Ideal, Mismatch
 from device_models.streams import normals
 
 PRESETS = [name.replace("-N", "-10") for name in preset_names()]
-AGEING = ("sram-bitplane", "pcm", "pcm-hermes", "rram-cmo", "rram-wan", "sonos")
+AGEING = ("sram-bitplane", "pcm", "pcm-adc8", "pcm-hermes", "rram-cmo", "rram-wan", "sonos")
 
 
 @pytest.fixture
@@ -80,7 +80,9 @@ def test_every_model_computes_the_product_of_its_shapes(
     codes = inputs_of(rng, weights, n)
     nominal = product(weights, codes, zero_point)
     for name in PRESETS:
-        array = program(Chip(preset(name)), State(), "a", weights, 8)
+        array = program(
+            Chip(preset(name)), State(), "a", weights, 8, typical=lambda: codes, zero_point=3
+        )
         got = array.multiply(codes, zero_point, rng)
         assert got.shape == (n, groups, outputs)
         assert got.dtype == np.float32
@@ -136,12 +138,12 @@ def test_a_chip_is_always_itself(rng: np.random.Generator, name: str) -> None:
     chip = Chip(preset(name), 5)
 
     def answer(asked: Chip = chip, layer: str = "conv1", age_s: float = 0.0) -> NDArray[np.float32]:
-        array = program(asked, State(age_s), layer, weights, 8)
+        array = program(asked, State(age_s), layer, weights, 8, typical=lambda: codes)
         return array.multiply(codes, 3, np.random.default_rng(0))
 
     first = answer()
     for layer in ("conv2", "conv3"):
-        program(chip, State(), layer, other, 8)
+        program(chip, State(), layer, other, 8, typical=lambda: inputs_of(rng, other))
     assert np.array_equal(answer(), first)
     aged = answer(age_s=3e7)
     assert np.array_equal(aged, first) == (name not in AGEING)
@@ -207,8 +209,8 @@ def test_weights_that_do_not_fit_are_refused(change: dict[str, Any], words: str)
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_inputs_that_do_not_fit_are_refused(rng: np.random.Generator, name: str) -> None:
-    array = program(Chip(preset(name)), State(), "a", weights_of(rng), 5)
     good = np.zeros((2, 1, 20), np.uint8)
+    array = program(Chip(preset(name)), State(), "a", weights_of(rng), 5, typical=lambda: good)
     for bad, words in (
         (good.astype(np.int8), "int8"),
         (good[:, :, :19], r"\[2, 1, 19\]; the array takes uint8 \[n, 1, 20\]"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import Field, fields
+from dataclasses import Field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from device_models.analog_periphery import AnalogPeriphery
 from device_models.array import Chip, State, cautions
 from device_models.bitplane import BitPlaneSram
 from device_models.charge_sram import ChargeSram
@@ -62,8 +63,21 @@ def test_an_unknown_preset_suggests_the_nearest(name: str, words: str) -> None:
         preset(name)
 
 
+def peripheries() -> st.SearchStrategy[AnalogPeriphery]:
+    parameters = {spec.name: drawn(spec) for spec in fields(AnalogPeriphery)}
+    parameters |= {
+        "adc_range": st.sampled_from(("fraction", "calibrated")),
+        "reads": st.sampled_from((1, 3, 15)),
+        "stuck_at_off": st.floats(0, 0.5),
+        "stuck_at_on": st.floats(0, 0.5),
+    }
+    return st.builds(AnalogPeriphery, **parameters)
+
+
 def drawn(spec: Field[Any]) -> st.SearchStrategy[Any]:
     facts = spec.metadata
+    if "part" in facts:
+        return st.none() | peripheries()
     if "words" in facts:
         return st.sampled_from(facts["words"])
     values: st.SearchStrategy[Any]
@@ -126,6 +140,13 @@ def changed(name: str, value: object) -> str:
     return replaced(name, value, PhaseChangeMemory())
 
 
+TILED = to_toml(Ideal(periphery=AnalogPeriphery()))
+
+
+def tiled(name: str, value: object) -> str:
+    return replaced(name, value, Ideal(periphery=AnalogPeriphery()))
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -156,6 +177,35 @@ def changed(name: str, value: object) -> str:
         (changed("fluctuation", "[1, nan, 2]"), "fluctuation is"),
         (changed("programming_noise_us", [0.0] * 9), "give a list of 1 to 8 numbers"),
         (changed("read_noise", "[0.1]"), r"read_noise is \[0.1\]; give a number"),
+        (tiled("adc_bits", 0), r"description: periphery.adc_bits is 0; .* from 2 to 16 or .none"),
+        (tiled("adc_bits", 1), "periphery.adc_bits is 1; give a whole number from 2 to 16"),
+        (tiled("dac_bits", 9), "periphery.dac_bits is 9; give a whole number from 1 to 8"),
+        (tiled("rows", 0), "periphery.rows is 0; give a whole number from 1 to 1024"),
+        (tiled("column_gain_sigma", -0.1), "periphery.column_gain_sigma is -0.1; give a number"),
+        (tiled("ir_drop", "nan"), "periphery.ir_drop is nan"),
+        (tiled("full_scale", 0), "periphery.full_scale is 0; give a number from 0.0001"),
+        (tiled("adc_range", '"auto"'), "periphery.adc_range is 'auto'; give one of 'lossless'"),
+        (tiled("reads", 2), "periphery.reads is 2; a majority needs an odd number"),
+        (
+            tiled("stuck_at_off", 0.6).replace("stuck_at_on = 0.0", "stuck_at_on = 0.5"),
+            "periphery.stuck_at_off is 0.6 and periphery.stuck_at_on 0.5; together .* at most 1",
+        ),
+        (
+            tiled("full_scale", 0.5).replace('"calibrated"', '"lossless"'),
+            "periphery.full_scale is 0.5; a lossless range needs 1",
+        ),
+        (
+            TILED.replace("dac_bits", "dak_bits"),
+            r"unknown 'periphery.dak_bits' for .*\[periphery\]",
+        ),
+        (
+            TILED.replace("rows = 256\n", ""),
+            r"missing 'periphery.rows' for the table \[periphery\]",
+        ),
+        (TILED.replace("[peri", "[perry"), r"unknown 'perryphery'.* none .* a table \[periphery\]"),
+        (TILED.split("rows")[0], "missing 'periphery.rows', 'periphery.dac_bits'"),
+        ('kind = "ideal"\nperiphery = 3', r"periphery is '3'; give a table \[periphery\]"),
+        (to_toml(SRAM) + "[periphery]\nrows = 3\n", "unknown 'periphery' for kind bitplane"),
         (replaced("dependence", '"none"', GenericMemory()), "'none'; give one of 'independent'"),
         (replaced("distribution", "[1]", GenericMemory()), r"'\[1\]'; give one of 'normal'"),
         ("kind = \n", "no valid TOML"),
@@ -197,7 +247,10 @@ def test_every_parameter_is_described() -> None:
     subjects: list[Parameters] = [one.model for one in presets()]
     for subject in (*subjects, EnergyConstants()):
         listing = describe(subject)
-        assert [entry.name for entry in listing] == [spec.name for spec in fields(subject)]
+        inner = fields(AnalogPeriphery) if getattr(subject, "periphery", None) else ()
+        names = [spec.name for spec in fields(subject) if spec.name != "periphery"]
+        names += [f"periphery.{spec.name}" for spec in inner]
+        assert [entry.name for entry in listing] == names
         assert all(entry.unit and entry.meaning and entry.source for entry in listing)
     assert describe(Ideal()) == ()
 
@@ -209,3 +262,13 @@ def test_conditions_without_figures_are_told() -> None:
     assert "beyond the 172800 s that device model retention holds for (measured" in age
     assert "85 C is outside the 15 to 35 C" in heat
     assert cautions(Chip(BitPlaneSram()), State(1e12, 125.0)) == ()
+
+
+def test_a_memory_with_a_periphery_is_another_one_and_its_file_says_so() -> None:
+    bare, tiles = PhaseChangeMemory(), PhaseChangeMemory(periphery=AnalogPeriphery())
+    assert bare != tiles == preset("pcm-adc8")
+    assert to_toml(tiles).startswith(to_toml(bare))
+    assert to_toml(tiles)[len(to_toml(bare)) :].startswith("\n[periphery]\nrows = 256\n")
+    assert load_device(to_toml(tiles).replace("adc_bits = 8", 'adc_bits = "none"')) == replace(
+        tiles, periphery=AnalogPeriphery(adc_bits=None)
+    )

@@ -9,6 +9,7 @@ import click
 
 from agent.cli.common import emit, json_option
 from agent.cli.table import Cell, pairs, table
+from device_models.analog_periphery import Memory
 from device_models.contract import DeviceModel
 from device_models.parameters import Value, describe
 from device_models.presets import Preset, presets
@@ -52,8 +53,16 @@ def found(device: str) -> Preset:
     for one in presets():
         if one.name == device:
             return one
-    similar = next(one for one in presets() if one.model.kind == model.kind)
-    return Preset(device, model, f"as {similar.name}: {similar.summary}", similar.source)
+    alike = [one for one in presets() if one.model.kind == model.kind]
+    in_tiles = _has_periphery(model)
+    similar = next((one for one in alike if _has_periphery(one.model) == in_tiles), alike[0])
+    own = ", in tiles with converters" if in_tiles and not _has_periphery(similar.model) else ""
+    return Preset(device, model, f"as {similar.name}: {similar.summary}{own}", similar.source)
+
+
+def _has_periphery(model: DeviceModel) -> bool:
+    """Whether a memory is more than one product."""
+    return isinstance(model, Memory) and model.periphery is not None
 
 
 def _document(one: Preset) -> dict[str, Any]:

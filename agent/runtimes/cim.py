@@ -64,6 +64,7 @@ class CimRuntime:
                 network.activation_bits,
                 typical=partial(typical.of, layer),
                 fast=fast,
+                zero_point=network.activations[layer.name].zero_point,
             )
             for layer in network.layers
         }
