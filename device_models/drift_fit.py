@@ -1,0 +1,215 @@
+"""The power law of time that cells follow, from readings at several ages.
+
+    ln G(t) = ln G(0) - nu L,   L = ln((t + t0) / t0),   nu = |mean + deviation · ε|
+
+With cells named, each one's exponent is the slope of a straight line; what reading adds to the
+spread of the slopes is taken off, and mean and deviation are those of the folded normal
+distribution with the exponents' first two moments. Without, they follow from how the first two
+moments of all conductances change (ε normal, independent of the error of programming):
+
+    ln E[G] changes by -mean L + deviation² L²/2         ln E[G²] by -2 mean L + 2 deviation² L²
+
+Ages count from the first reading. Standard errors are those of resampled cells, or rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from device_models.cell_measurements import CellMeasurements, Floats, Programmed, Readings, ages
+from device_models.cell_slopes import Slopes, slopes
+from device_models.golden import lowest
+
+ASSUMED_START_S = 1.0
+"""t0 where programming itself was read and two ages cannot tell it."""
+
+FEWEST_READINGS = 8
+"""Of an age, without cells; others are left out."""
+
+RESAMPLINGS = 200
+
+
+@dataclass(frozen=True)
+class DriftFit:
+    """The fitted power law."""
+
+    start_s: float
+    """t0, of ages that count from the first reading."""
+
+    start_from: str
+    """How it is known: given, first-reading, fitted or assumed."""
+
+    mean: float
+    mean_error: float
+    deviation: float
+    deviation_error: float
+
+    slopes: Slopes | None
+    """Of the cells, where they are named."""
+
+    signed_mean: float
+    """Mean exponent before it was held at 0 or above."""
+
+
+def fit_drift(  # noqa: PLR0913, PLR0917  # what is known of the cells, each once
+    data: CellMeasurements,
+    found: Readings,
+    first: Programmed,
+    noise: float,
+    start_s: float | None,
+    second_moment: Callable[[Floats], Floats],
+) -> DriftFit | None:
+    """Fit the power law; None where readings at one age alone tell nothing of it.
+
+    Args:
+        data: all readings.
+        found: the same, with repetitions taken together.
+        first: what cells held at first.
+        noise: standard deviation of one reading; 0 where unknown.
+        start_s: t0 from programming on, if it is known.
+        second_moment: E[P²] of cells just programmed, by target; used where cells are not named.
+    """
+    if data.cells is not None:
+        return _by_cells(found, first, noise, start_s)
+    return _by_moments(found, first, start_s, second_moment)
+
+
+def _start(
+    given_s: float | None, age_s: float, latest_s: float, loss: Callable[[float], float] | None
+) -> tuple[float, str]:
+    """t0 for ages from the first reading on, and how it is known."""
+    if given_s is not None:
+        return given_s + age_s, "given"
+    if age_s > 0:
+        return age_s, "first-reading"
+    if loss is None:
+        return ASSUMED_START_S, "assumed"
+    high = math.log(max(latest_s, 1e-5))
+    return math.exp(lowest(lambda at: loss(math.exp(at)), high - 20, high)), "fitted"
+
+
+def _by_cells(
+    found: Readings, first: Programmed, noise: float, start_s: float | None
+) -> DriftFit | None:
+    latest_s = float(found.time_s.max())
+
+    def of(t0: float) -> Slopes | None:
+        return slopes(found, first.age_s, t0, noise)
+
+    trial = of(ASSUMED_START_S)
+    if trial is None:
+        return None
+
+    def loss(t0: float) -> float:
+        fitted = of(t0)
+        assert fitted is not None  # the same cells as in the trial
+        return fitted.scatter
+
+    t0, start_from = _start(start_s, first.age_s, latest_s, loss if trial.freedom else None)
+    fitted = of(t0)
+    assert fitted is not None  # the same
+    exponents, variances = fitted.exponents, fitted.variances
+
+    def estimate(rows: NDArray[np.intp]) -> tuple[float, float]:
+        mean = float(exponents[rows].mean())
+        own = float((np.square(exponents[rows]) - variances[rows]).mean())
+        return folded(mean, own)
+
+    everything = np.arange(len(exponents))
+    mean, deviation = estimate(everything)
+    generator = np.random.default_rng(len(exponents))
+    draws = [
+        estimate(generator.integers(len(exponents), size=len(exponents)))
+        for _ in range(RESAMPLINGS)
+    ]
+    errors = np.std(np.array(draws), axis=0)
+    signed = float(exponents.mean())
+    return DriftFit(
+        t0, start_from, mean, float(errors[0]), deviation, float(errors[1]), fitted, signed
+    )
+
+
+def folded(mean: float, square: float) -> tuple[float, float]:
+    """Mean and deviation of a normal figure whose absolute value has these first two moments."""
+    if mean <= 0:
+        return 0.0, 0.0
+    if square <= mean * mean:
+        return mean, 0.0
+    size, wanted = math.sqrt(square), mean / math.sqrt(square)
+    low, high = 0.0, math.pi / 2
+    for _ in range(50):
+        angle = (low + high) / 2
+        low, high = (angle, high) if _folded_mean(angle) > wanted else (low, angle)
+    return size * math.cos(low), size * math.sin(low)
+
+
+def _folded_mean(angle: float) -> float:
+    """E|cos(angle) + sin(angle) ε|, from 1 at 0 to √(2/π) at a right angle."""
+    mean, deviation = math.cos(angle), math.sin(angle)
+    if deviation == 0:
+        return mean
+    ratio = min(mean / deviation, 30.0)
+    peak = deviation * math.sqrt(2 / math.pi) * math.exp(-ratio * ratio / 2)
+    return peak + mean * math.erf(ratio / math.sqrt(2))
+
+
+def _by_moments(
+    found: Readings,
+    first: Programmed,
+    start_s: float | None,
+    second_moment: Callable[[Floats], Floats],
+) -> DriftFit | None:
+    age = ages(found.time_s)
+    groups = [np.flatnonzero(age == one) for one in range(int(age[-1]) + 1)]
+    groups = [rows for rows in groups if len(rows) >= FEWEST_READINGS]
+    if len(groups) < 2:
+        return None
+    since_s = np.array([found.time_s[rows].mean() for rows in groups]) - first.age_s
+    since_s[0] = 0.0
+    squares = second_moment(found.targets)
+
+    def logarithms(chosen: list[NDArray[np.intp]]) -> tuple[Floats, Floats]:
+        """Of the two moments, against the first age's."""
+        means = [found.means[rows].sum() / found.targets[rows].sum() for rows in chosen]
+        powers = [np.square(found.means[rows]).sum() / squares[rows].sum() for rows in chosen]
+        floor = 1e-12  # faded to nothing, or below it
+        one, two = (np.log(np.maximum(values, floor)) for values in (means, powers))
+        return one - one[0], two - two[0]
+
+    def estimate(chosen: list[NDArray[np.intp]], t0: float) -> tuple[float, float, float]:
+        """Mean, variance, and what is left of the changes of the mean."""
+        passed = np.log1p(since_s / t0)
+        one, two = logarithms(chosen)
+        variance = max(float((two - 2 * one) @ passed**2 / (passed**4).sum()), 0.0)
+        mean = -float((one - variance * passed**2 / 2) @ passed / (passed**2).sum())
+        rest = one + mean * passed - variance * passed**2 / 2
+        return mean, variance, float(np.square(rest).sum())
+
+    free = len(groups) > 2
+    latest_s = float(since_s.max())
+    t0, start_from = _start(
+        start_s, first.age_s, latest_s, (lambda at: estimate(groups, at)[2]) if free else None
+    )
+    signed, variance, _ = estimate(groups, t0)
+    generator = np.random.default_rng(len(found.means))
+    draws = []
+    for _ in range(RESAMPLINGS):
+        chosen = [rows[generator.integers(len(rows), size=len(rows))] for rows in groups]
+        drawn, spread, _ = estimate(chosen, t0)
+        draws.append((drawn, math.sqrt(spread)))
+    errors = np.std(np.array(draws), axis=0)
+    return DriftFit(
+        t0,
+        start_from,
+        max(signed, 0.0),
+        float(errors[0]),
+        math.sqrt(variance) if signed > 0 else 0.0,
+        float(errors[1]),
+        None,
+        signed,
+    )
