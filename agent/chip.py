@@ -12,9 +12,8 @@ from typing import Any
 
 from agent.errors import StoreError
 from device_models.array import Chip
-from device_models.errors import DeviceModelError
 from device_models.presets import preset
-from device_models.toml_file import find_device, load_device, to_toml
+from device_models.toml_file import find_device, load_device, names_file, to_toml
 
 IDEAL = "ideal"
 
@@ -30,11 +29,8 @@ def describe_chip(name: str, seed: int) -> dict[str, Any]:
         DeviceModelError: there is no such preset, or the file describes no device.
     """
     model = Chip(find_device(name), seed).model
-    try:
-        if preset(name) == model:
-            return {"name": name, "seed": seed}
-    except DeviceModelError:
-        pass  # it came from a file
+    if not names_file(name):
+        return {"name": name, "seed": seed}
     return {"name": Path(name).stem, "seed": seed, "description": {"toml": to_toml(model)}}
 
 

@@ -5,9 +5,7 @@
 With cells named, each one's exponent is the slope of a straight line; what reading adds to the
 spread of the slopes is taken off, and mean and deviation are those of the folded normal
 distribution with the exponents' first two moments. Without, they follow from how the first two
-moments of all conductances change (ε normal, independent of the error of programming):
-
-    ln E[G] changes by -mean L + deviation² L²/2         ln E[G²] by -2 mean L + 2 deviation² L²
+moments of all conductances change, see `device_models.drift_moments`.
 
 Ages count from the first reading. Standard errors are those of resampled cells, or rows.
 """
@@ -21,15 +19,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from device_models.cell_measurements import CellMeasurements, Floats, Programmed, Readings, ages
+from device_models.cell_measurements import CellMeasurements, Floats, Programmed, Readings
 from device_models.cell_slopes import Slopes, slopes
+from device_models.drift_moments import MomentSeries, moment_series
 from device_models.golden import lowest
 
 ASSUMED_START_S = 1.0
 """t0 where programming itself was read and two ages cannot tell it."""
-
-FEWEST_READINGS = 8
-"""Of an age, without cells; others are left out."""
 
 RESAMPLINGS = 200
 
@@ -76,7 +72,8 @@ def fit_drift(  # noqa: PLR0913, PLR0917  # what is known of the cells, each onc
     """
     if data.cells is not None:
         return _by_cells(found, first, noise, start_s)
-    return _by_moments(found, first, start_s, second_moment)
+    series = moment_series(found, first.age_s, second_moment)
+    return None if series is None else _by_moments(series, first.age_s, start_s)
 
 
 def _start(
@@ -158,57 +155,26 @@ def _folded_mean(angle: float) -> float:
     return peak + mean * math.erf(ratio / math.sqrt(2))
 
 
-def _by_moments(
-    found: Readings,
-    first: Programmed,
-    start_s: float | None,
-    second_moment: Callable[[Floats], Floats],
-) -> DriftFit | None:
-    age = ages(found.time_s)
-    groups = [np.flatnonzero(age == one) for one in range(int(age[-1]) + 1)]
-    groups = [rows for rows in groups if len(rows) >= FEWEST_READINGS]
-    if len(groups) < 2:
-        return None
-    since_s = np.array([found.time_s[rows].mean() for rows in groups]) - first.age_s
-    since_s[0] = 0.0
-    squares = second_moment(found.targets)
+def _by_moments(series: MomentSeries, age_s: float, start_s: float | None) -> DriftFit:
+    def loss(t0: float) -> float:
+        return series.estimate(series.groups, t0)[2]
 
-    def logarithms(chosen: list[NDArray[np.intp]]) -> tuple[Floats, Floats]:
-        """Of the two moments, against the first age's."""
-        means = [found.means[rows].sum() / found.targets[rows].sum() for rows in chosen]
-        powers = [np.square(found.means[rows]).sum() / squares[rows].sum() for rows in chosen]
-        floor = 1e-12  # faded to nothing, or below it
-        one, two = (np.log(np.maximum(values, floor)) for values in (means, powers))
-        return one - one[0], two - two[0]
-
-    def estimate(chosen: list[NDArray[np.intp]], t0: float) -> tuple[float, float, float]:
-        """Mean, variance, and what is left of the changes of the mean."""
-        passed = np.log1p(since_s / t0)
-        one, two = logarithms(chosen)
-        variance = max(float((two - 2 * one) @ passed**2 / (passed**4).sum()), 0.0)
-        mean = -float((one - variance * passed**2 / 2) @ passed / (passed**2).sum())
-        rest = one + mean * passed - variance * passed**2 / 2
-        return mean, variance, float(np.square(rest).sum())
-
-    free = len(groups) > 2
-    latest_s = float(since_s.max())
-    t0, start_from = _start(
-        start_s, first.age_s, latest_s, (lambda at: estimate(groups, at)[2]) if free else None
-    )
-    signed, variance, _ = estimate(groups, t0)
-    generator = np.random.default_rng(len(found.means))
+    several = len(series.groups) > 2
+    t0, start_from = _start(start_s, age_s, float(series.since_s.max()), loss if several else None)
+    signed, variance, _ = series.estimate(series.groups, t0)
+    generator = np.random.default_rng(len(series.found.means))
     draws = []
     for _ in range(RESAMPLINGS):
-        chosen = [rows[generator.integers(len(rows), size=len(rows))] for rows in groups]
-        drawn, spread, _ = estimate(chosen, t0)
-        draws.append((drawn, math.sqrt(spread)))
+        mean, own, _ = series.estimate(series.resampled(generator), t0)
+        draws.append((mean, math.sqrt(own)))
     errors = np.std(np.array(draws), axis=0)
+    deviation = math.sqrt(variance) if signed > 0 else 0.0
     return DriftFit(
         t0,
         start_from,
         max(signed, 0.0),
         float(errors[0]),
-        math.sqrt(variance) if signed > 0 else 0.0,
+        deviation,
         float(errors[1]),
         None,
         signed,

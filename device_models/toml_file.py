@@ -9,8 +9,9 @@ are an array.
 
 from __future__ import annotations
 
+import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,11 @@ from device_models.contract import DeviceModel
 from device_models.errors import DeviceModelError
 from device_models.parameters import Value
 from device_models.presets import preset, preset_names
-from device_models.registry import kinds
+from device_models.registry import Kind, kinds
 
 LARGEST_FILE_BYTES = 65_536
+MOST_NAMED = 16
+"""Parameters that one sentence names."""
 
 
 def load_device(source: str | os.PathLike[str]) -> DeviceModel:
@@ -46,9 +49,12 @@ def find_device(name: str) -> DeviceModel:
     Raises:
         DeviceModelError: neither is there, or the file is no device description.
     """
-    if name.endswith(".toml") or os.sep in name:
-        return load_device(Path(name))
-    return preset(name)
+    return load_device(Path(name)) if names_file(name) else preset(name)
+
+
+def names_file(name: str) -> bool:
+    """Whether a device's name is the path of a TOML file."""
+    return name.endswith(".toml") or os.sep in name
 
 
 def to_toml(model: DeviceModel) -> str:
@@ -116,13 +122,7 @@ def _parse(text: str, where: str) -> DeviceModel:
 
 
 def _build(table: dict[str, Any], where: str) -> DeviceModel:
-    name = table.pop("kind", None)
-    kind = kinds().get(name) if isinstance(name, str) else None
-    if kind is None:
-        said = f"kind is {name!r}" if name is not None else "kind is missing"
-        raise DeviceModelError(
-            f"{where}: {said}; give one of {', '.join(repr(known) for known in sorted(kinds()))}"
-        )
+    kind = _kind(table.pop("kind", None), where)
     known = {spec.name: spec for spec in fields(kind.model)}
     _refuse(where, kind.name, "unknown", [key for key in table if key not in known], known)
     _refuse(where, kind.name, "missing", [key for key in known if key not in table], known)
@@ -137,9 +137,36 @@ def _build(table: dict[str, Any], where: str) -> DeviceModel:
         raise DeviceModelError(f"{where}: {error}") from error
 
 
+def _kind(name: object, where: str) -> Kind:
+    """The kind that a file names, ours or a plugin's."""
+    problems: tuple[str, ...] = ()
+    if isinstance(name, str) and name not in kinds():
+        from device_models.plugins import seek_kind  # noqa: PLC0415 - seldom needed
+
+        problems = seek_kind(name)
+    kind = kinds().get(name) if isinstance(name, str) else None
+    if kind is not None:
+        return kind
+    said = "kind is missing" if name is None else f"kind is {repr(name)[:40]}"
+    hint = _meant(name, kinds()) if isinstance(name, str) else ""
+    known = ", ".join(repr(one) for one in sorted(kinds()))
+    raise DeviceModelError("; ".join([f"{where}: {said}{hint}", f"give one of {known}", *problems]))
+
+
+def _meant(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.6)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
 def _refuse(where: str, kind: str, what: str, keys: list[str], known: dict[str, Any]) -> None:
-    if keys:
-        raise DeviceModelError(
-            f"{where}: {what} {', '.join(repr(key)[:40] for key in keys[:8])} for kind {kind}; "
-            f"its parameters are: {', '.join(known) or 'none'}"
-        )
+    if not keys:
+        return
+    named = [repr(key)[:40] for key in keys]
+    if what == "unknown":
+        named = [shown + _meant(key, known) for shown, key in zip(named, keys, strict=True)]
+    if len(named) > MOST_NAMED:
+        named = [*named[:MOST_NAMED], f"and {len(named) - MOST_NAMED} more"]
+    raise DeviceModelError(
+        f"{where}: {what} {', '.join(named)} for kind {kind}; "
+        f"its parameters are: {', '.join(known) or 'none'}"
+    )
