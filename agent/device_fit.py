@@ -28,6 +28,7 @@ def fit_document(read: Measurements, fit: GenericFit) -> dict[str, Any]:
         "programmed_cells": len(fit.first.targets),
         "ages": _ages(read),
         "first_age_s": fit.first.age_s,
+        "age_zero_s": fit.age_zero_s,
         "g_max_us": read.g_max_us,
         "g_max_from": read.g_max_from,
         "kind": fit.model.kind,
@@ -95,13 +96,19 @@ def described(name: str, read: Measurements, fit: GenericFit) -> str:
         g_max = f"{read.g_max_us:g} uS, {g_max}"
     lines = [
         f"fitted to {name}: {len(read.data.targets)} rows, {len(fit.first.targets)} cells at first",
-        f"G_max is {g_max}; age 0 is the first reading, {fit.first.age_s:g} s after programming",
+        f"G_max is {g_max}; age 0 is {_age_zero(fit)}",
         *(f"warning: {sentence}" for sentence in fit.warnings),
         *(f"not told: {sentence}" for sentence in fit.untold),
         "standard errors: " + _errors(fit),
     ]
     head = "\n".join(f"# {_plain(line)}" for line in lines)
     return f"{head}\n\n{annotated_toml(fit.model)}"
+
+
+def _age_zero(fit: GenericFit) -> str:
+    if fit.age_zero_s < fit.first.age_s:
+        return "programming, to which all cells were taken back by the fitted power law"
+    return f"the first reading, {fit.first.age_s:g} s after programming"
 
 
 def _errors(fit: GenericFit) -> str:

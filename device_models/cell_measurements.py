@@ -1,6 +1,6 @@
 """What was measured on cells: a target, a conductance and an age a row, and what follows at once.
 
-Age 0 of a fitted model is the first reading, because nothing is known of what came before. A power
+Age 0 of a fitted model is the first reading, where nothing is known of what came before. A power
 law loses nothing by that: seen from a time T after its start, one with t0 is one with t0 + T.
 """
 
@@ -83,8 +83,10 @@ class Readings:
 class Programmed:
     """What cells held when they were first read."""
 
+    cell: NDArray[np.intp]
     targets: Floats
     held: Floats
+    time_s: Floats
     reads: NDArray[np.intp]
     """How many readings `held` is the mean of."""
 
@@ -92,7 +94,10 @@ class Programmed:
     """When, after programming: the median."""
 
     left_out: int
-    """Cells or rows that were first read at another age."""
+    """Cells that were first read at another age."""
+
+    without_law: int = 0
+    """Cells that could not be taken back to age 0, because nothing tells how they faded."""
 
 
 def readings(data: CellMeasurements) -> Readings:
@@ -146,12 +151,25 @@ def programmed(data: CellMeasurements, found: Readings) -> Programmed:
         times = found.time_s[first]
         rows = first[(times <= age_s * NEAR_FIRST) & (times * NEAR_FIRST >= age_s)]
         left_out = len(first) - len(rows)
-    result = Programmed(found.targets[rows], found.means[rows], found.counts[rows], age_s, left_out)
-    _check(result, "rows" if first is None else "cells")
+    result = Programmed(
+        cell=found.cell[rows],
+        targets=found.targets[rows],
+        held=found.means[rows],
+        time_s=found.time_s[rows],
+        reads=found.counts[rows],
+        age_s=age_s,
+        left_out=left_out,
+    )
+    check_programmed(result, "rows" if first is None else "cells")
     return result
 
 
-def _check(found: Programmed, what: str) -> None:
+def check_programmed(found: Programmed, what: str) -> None:
+    """Refuse what tells no error of programming.
+
+    Raises:
+        DeviceModelError: too few cells, or all of one target, or none deviates.
+    """
     if len(found.targets) < FEWEST_CELLS:
         raise DeviceModelError(
             f"{len(found.targets)} {what} at the first age, about {found.age_s:g} s; a fit takes "

@@ -19,6 +19,7 @@ FEWEST_CELLS = 8
 class Slopes:
     """Exponents of cells, and what is left beside the lines."""
 
+    cells: NDArray[np.intp]
     targets: Floats
     exponents: Floats
     """nu of each cell: how fast ln G falls with ln((t + t0) / t0)."""
@@ -79,7 +80,7 @@ def slopes(found: Readings, first_s: float, start_s: float, noise: float) -> Slo
     error = np.square((seen or noise) / g) / count
     variances = np.bincount(index, np.square(from_middle) * error) / np.square(extent)
     targets = np.bincount(index, found.targets[rows]) / size
-    return Slopes(targets, -slope, variances, x, rests, freedom, seen)
+    return Slopes(cell, targets, -slope, variances, x, rests, freedom, seen)
 
 
 def _usable(found: Readings, first_s: float) -> NDArray[np.intp]:

@@ -7,7 +7,7 @@ spread of the slopes is taken off, and mean and deviation are those of the folde
 distribution with the exponents' first two moments. Without, they follow from how the first two
 moments of all conductances change, see `device_models.drift_moments`.
 
-Ages count from the first reading. Standard errors are those of resampled cells, or rows.
+Ages count from the first reading here. Standard errors are those of resampled cells, or rows.
 """
 
 from __future__ import annotations
@@ -26,6 +26,12 @@ from device_models.golden import lowest
 
 ASSUMED_START_S = 1.0
 """t0 where programming itself was read and two ages cannot tell it."""
+
+LEAST_START_S = 1e-6
+"""Of a generic memory."""
+
+MOST_FADED = 3.0
+"""No cell is taken back by more than e to this."""
 
 RESAMPLINGS = 200
 
@@ -165,17 +171,50 @@ def _by_moments(series: MomentSeries, age_s: float, start_s: float | None) -> Dr
     generator = np.random.default_rng(len(series.found.means))
     draws = []
     for _ in range(RESAMPLINGS):
-        mean, own, _ = series.estimate(series.resampled(generator), t0)
-        draws.append((mean, math.sqrt(own)))
+        one, own, _ = series.estimate(series.resampled(generator), t0)
+        draws.append(folded(one, one * one + own))
     errors = np.std(np.array(draws), axis=0)
-    deviation = math.sqrt(variance) if signed > 0 else 0.0
+    mean, deviation = folded(signed, signed * signed + variance)
     return DriftFit(
         t0,
         start_from,
-        max(signed, 0.0),
+        mean,
         float(errors[0]),
         deviation,
         float(errors[1]),
         None,
         signed,
+    )
+
+
+def taken_back(first: Programmed, drift: DriftFit, start_s: float) -> Programmed:
+    """What cells held when they were programmed, by the law that they follow.
+
+    Where cells are named, those without an exponent of their own are left out, but for cells asked
+    for 0; else all take the mean exponent.
+
+    Args:
+        first: what they held when they were first read.
+        drift: the fitted law.
+        start_s: t0 from programming on.
+    """
+    exponents = np.full(len(first.held), max(drift.signed_mean, 0.0))
+    kept = np.ones(len(first.held), bool)
+    if drift.slopes is not None:
+        known = drift.slopes.cells
+        at = np.minimum(np.searchsorted(known, first.cell), len(known) - 1)
+        own = known[at] == first.cell
+        exponents = np.where(own, drift.slopes.exponents[at], exponents)
+        kept = own | (first.targets == 0)
+    faded = exponents * np.log1p(first.time_s / max(start_s, LEAST_START_S))
+    held = first.held * np.exp(np.clip(faded, -MOST_FADED, MOST_FADED))
+    return Programmed(
+        cell=first.cell[kept],
+        targets=first.targets[kept],
+        held=held[kept],
+        time_s=first.time_s[kept],
+        reads=first.reads[kept],
+        age_s=first.age_s,
+        left_out=first.left_out,
+        without_law=len(kept) - int(kept.sum()),
     )

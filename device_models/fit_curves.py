@@ -14,11 +14,18 @@ from device_models.generic_fit import GenericFit
 
 _GRID = 400
 _DRAWS = 20_000
+_STEPS = 100
 
 
 @dataclass(frozen=True)
 class Change:
-    """How conductances, relative to what they began with, go on; all by age since the first."""
+    """How conductances, relative to what they began with, go on."""
+
+    start_s: float
+    """t0 of the ages here."""
+
+    from_programming_s: float
+    """When these ages begin."""
 
     age_s: Floats
     mean: Floats
@@ -71,10 +78,13 @@ def change(fit: GenericFit) -> Change | None:
     parts = [part for part in parts if len(part) >= 2]
     ratios = [found.means[part] / whole[part] for part in parts]
     times = np.array([float(found.time_s[part].mean()) for part in parts])
-    since = np.maximum(times - fit.first.age_s, 0)
-    since[0] = since[0] if times[0] > SAME_AGE * fit.first.age_s else 0.0
-    curve = _curve_ages(fit, float(since[-1]))
-    moments = np.array([_moments(fit, float(age_s)) for age_s in curve])
+    # cells of names begin with their first reading, others with what they were asked for
+    origin_s = fit.first.age_s if own else fit.age_zero_s
+    start_s = _start_s(fit) + origin_s - fit.age_zero_s
+    since = np.maximum(times - origin_s, 0)
+    since[0] = since[0] if times[0] > SAME_AGE * origin_s else 0.0
+    passed = np.linspace(0, math.log1p(float(since[-1]) / start_s), _STEPS)
+    moments = np.array([_moments(fit, float(one)) for one in passed])
     relative = np.square(noise / whole[order]).mean()
     before = 0.0 if own else float(_programming(fit, found.targets[order]))
     mean, square = moments[:, 0], moments[:, 1]
@@ -85,18 +95,12 @@ def change(fit: GenericFit) -> Change | None:
         spread=np.array([ratio.std() for ratio in ratios]),
         cells=tuple(len(part) for part in parts),
         own=own,
-        curve_age_s=curve,
+        start_s=start_s,
+        from_programming_s=origin_s,
+        curve_age_s=start_s * np.expm1(passed),
         curve_mean=mean,
         curve_spread=np.sqrt(np.maximum(variance, 0)),
     )
-
-
-def _curve_ages(fit: GenericFit, latest_s: float) -> Floats:
-    """Ages at even steps of ln(t + t0)."""
-    assert fit.drift is not None
-    top = math.log1p(latest_s / fit.drift.start_s)
-    found: Floats = fit.drift.start_s * np.expm1(np.linspace(0, top, 100))
-    return found
 
 
 def _programming(fit: GenericFit, targets: Floats) -> float:
@@ -104,11 +108,18 @@ def _programming(fit: GenericFit, targets: Floats) -> float:
     return float(np.square(fit.model.deviation_of(targets) / targets).mean())
 
 
-def _moments(fit: GenericFit, age_s: float) -> tuple[float, float]:
-    """First two moments of what is left of a conductance at an age: of exp(-nu L)."""
+def _start_s(fit: GenericFit) -> float:
+    """t0, also where there is too little drift for the model to keep it."""
+    return (
+        fit.model.drift_start_s if fit.model.drift_mean or fit.drift is None else fit.drift.start_s
+    )
+
+
+def _moments(fit: GenericFit, passed: float) -> tuple[float, float]:
+    """First two moments of exp(-nu L): of what is left of a conductance after L = passed."""
     model = fit.model
     places = (np.arange(_GRID) + 0.5) / _GRID
     normal = np.array([NormalDist().inv_cdf(place) for place in places])
     exponents = np.abs(model.drift_mean + model.drift_deviation * normal)
-    left = np.exp(-np.minimum(exponents * math.log1p(age_s / model.drift_start_s), 300.0))
+    left = np.exp(-np.minimum(exponents * passed, 300.0))
     return float(left.mean()), float(np.square(left).mean())

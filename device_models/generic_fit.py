@@ -11,11 +11,12 @@ from device_models.cell_measurements import (
     CellMeasurements,
     Programmed,
     Readings,
+    check_programmed,
     programmed,
     read_noise,
     readings,
 )
-from device_models.drift_fit import DriftFit, fit_drift
+from device_models.drift_fit import DriftFit, fit_drift, taken_back
 from device_models.error_shapes import Candidate, candidates
 from device_models.generic import GenericMemory
 from device_models.goodness import Bin, Distance, bins, departures, distance
@@ -42,6 +43,11 @@ class GenericFit:
 
     bins: tuple[Bin, ...]
     first: Programmed
+    """What cells held at age 0: as first read, or taken back to when they were programmed."""
+
+    age_zero_s: float
+    """When, from programming on, age 0 of the model is."""
+
     readings: Readings
     drift: DriftFit | None
     reading: tuple[float, float] | None
@@ -70,8 +76,7 @@ def fit_generic(data: CellMeasurements, start_s: float | None = None) -> Generic
     reading = read_noise(found)
     noise = reading[0] if reading else 0.0
     shapes = candidates(first, noise)
-    best = shapes[0]
-    fresh = _fresh(best, first)
+    fresh = _fresh(shapes[0], data)
     drift = fit_drift(
         data,
         found,
@@ -80,34 +85,41 @@ def fit_generic(data: CellMeasurements, start_s: float | None = None) -> Generic
         start_s,
         lambda g: np.square(g) + np.square(fresh.deviation_of(g)),
     )
-    model, errors = _completed(fresh, best, drift, reading)
+    age_zero_s = first.age_s
+    if drift is not None and start_s is not None and age_zero_s:
+        first, age_zero_s = taken_back(first, drift, start_s), 0.0
+        check_programmed(first, "cells or rows whose fading is known")
+        drift = replace(drift, start_s=start_s)
+        shapes = candidates(first, noise)
+    model, errors = _completed(_fresh(shapes[0], data), shapes[0], drift, reading)
     distances = tuple(distance(one) for one in shapes)
-    by_target = bins(first, fresh, noise)
-    warnings = departures(by_target, distances[0], best.name)
-    if drift is not None:
-        warnings += law_departures(drift)
+    by_target = bins(first, model, noise)
     return GenericFit(
-        model,
-        errors,
-        shapes,
-        distances,
-        by_target,
-        first,
-        found,
-        drift,
-        reading,
-        warnings,
-        _untold(data, first, drift, reading),
+        model=model,
+        errors=errors,
+        candidates=shapes,
+        distances=distances,
+        bins=by_target,
+        first=first,
+        age_zero_s=age_zero_s,
+        readings=found,
+        drift=drift,
+        reading=reading,
+        warnings=(
+            *departures(by_target, distances[0], shapes[0].name),
+            *(() if drift is None else law_departures(drift)),
+        ),
+        untold=_untold(data, first, drift, reading),
     )
 
 
-def _fresh(best: Candidate, first: Programmed) -> GenericMemory:
+def _fresh(best: Candidate, data: CellMeasurements) -> GenericMemory:
     """The memory just programmed."""
     return GenericMemory(
         best.distribution,
         best.dependence,
         rounded(best.deviation),
-        rounded(float(first.targets.min())),
+        rounded(float(data.targets.min())),
     )
 
 
@@ -176,10 +188,26 @@ def _untold(
             "no cell is named, so the exponents' deviation rests on how the spread of all grows, "
             "which few rows tell badly; a column `device` would tell it"
         )
+    if first.without_law:
+        said.append(
+            f"{first.without_law} cells, most of them asked for less than a tenth of G_max, could "
+            "not be taken back to programming and say nothing of it"
+        )
+    if drift is not None and drift.start_from == "given" and data.cells is None and first.age_s:
+        said.append(
+            "no cell is named, so all were taken back to programming by the mean exponent: what "
+            "the exponents' spread had done before the first reading counts as error of programming"
+        )
     if first.left_out:
         said.append(
             f"{first.left_out} cells were first read more than twice earlier or later than the "
             "others and say nothing of programming"
+        )
+    if drift is not None and drift.start_from == "first-reading":
+        said.append(
+            f"what cells did in the {first.age_s:g} s before they were first read: age 0 of the "
+            "model is the first reading, and t0 that time; give t0 from programming on to have "
+            "them taken back to it"
         )
     said.append("temperature is not in these data: the model knows none")
     return tuple(said)
@@ -192,6 +220,13 @@ def _untold_of(drift: DriftFit) -> list[str]:
             f"no drift can be told from none: exponent {drift.signed_mean:.2g}, standard error "
             f"{drift.mean_error:.2g}"
         )
+    if drift.deviation > drift.mean / 2 > 0:
+        said.append(
+            "many exponents lie near 0, where mean and deviation are hard to tell apart: their "
+            "true errors may be half as large again as the standard errors"
+        )
+    if drift.start_from == "fitted":
+        said.append("t0 was fitted; the standard errors of the exponents hold it fixed")
     if drift.start_from == "assumed":
         said.append(
             f"two ages cannot tell where the power law starts: t0 = {drift.start_s:g} s is assumed"

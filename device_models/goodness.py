@@ -123,7 +123,8 @@ def departures(found: tuple[Bin, ...], best: Distance, name: str) -> tuple[str, 
         said.append(
             f"cells miss their targets on average, by {_range([one.bias for one in off])} of "
             f"G_max at targets of {_range([one.target for one in off])}; the generic kinds have "
-            "no such bias, and take it for spread"
+            "no such bias and take it for spread (if cells faded before they were first read, "
+            "give t0 from programming on)"
         )
     if best.distance > DISTANCE and best.chance <= 0.01:
         said.append(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -75,7 +76,9 @@ def _draw_cells(axes: Axes, fit: GenericFit) -> None:
     axes.plot(line, line, color=AFTER, linewidth=1)
     axes.plot(x, fit.first.held[rows], **_points())
     axes.set_xlabel("target, in parts of G$_{max}$")
-    axes.set_ylabel("measured at the first age, in parts of G$_{max}$")
+    back = fit.age_zero_s < fit.first.age_s
+    when = "measured, taken back to programming" if back else "measured at the first age"
+    axes.set_ylabel(f"{when}, in parts of G$_{{max}}$")
     axes.legend(loc="upper left", frameon=False, fontsize=8)
 
 
@@ -131,7 +134,7 @@ def _draw_quantiles(axes: Axes, fit: GenericFit) -> None:
 def _draw_course(axes: Axes, fit: GenericFit, course: Change) -> None:
     """Mean and spread over time; a power law of time + t0 is almost a straight line here."""
     assert fit.drift is not None
-    start = fit.model.drift_start_s if fit.model.drift_mean else fit.drift.start_s
+    start = course.start_s
     x = course.curve_age_s + start
     low, high = course.curve_mean - course.curve_spread, course.curve_mean + course.curve_spread
     axes.fill_between(x, low, high, color=BAND, alpha=0.5, linewidth=0, label="±1 σ, fitted")
@@ -149,8 +152,8 @@ def _draw_course(axes: Axes, fit: GenericFit, course: Change) -> None:
         label="mean and one deviation, seen",
     )
     axes.set_xscale("log")
-    from_first = fit.drift.start_from == "first-reading" and fit.model.drift_mean
-    where = "time since programming, in s" if from_first else f"age + t0, in s; t0 = {start:.3g} s"
+    plain = math.isclose(start, course.from_programming_s)
+    where = "time since programming, in s" if plain else f"age + t0, in s; t0 = {start:.3g} s"
     axes.set_xlabel(where)
     whole = "its first reading" if course.own else "its target"
     axes.set_ylabel(f"conductance over {whole}")
