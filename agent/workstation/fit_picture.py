@@ -77,7 +77,7 @@ def _draw_cells(axes: Axes, fit: GenericFit) -> None:
     axes.plot(x, fit.first.held[rows], **_points())
     axes.set_xlabel("target, in parts of G$_{max}$")
     back = fit.age_zero_s < fit.first.age_s
-    when = "measured, taken back to programming" if back else "measured at the first age"
+    when = "at programming (taken back)" if back else "measured at the first age"
     axes.set_ylabel(f"{when}, in parts of G$_{{max}}$")
     axes.legend(loc="upper left", frameon=False, fontsize=8)
 
