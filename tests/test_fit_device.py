@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -183,8 +184,8 @@ def test_a_bad_table_is_one_sentence(
     out, plot = tmp_path / "o.toml", tmp_path / "o.png"
     said = npp(capsys, "fit-device", path, "--out", out, "--plot", plot)
     assert said.code == 1
-    with pytest.raises(AssertionError, match=words):
-        raise AssertionError(said.sentence())
+    assert re.search(words, said.sentence())
+    assert str(path) in said.sentence()
     assert not out.exists()
     assert not plot.exists()
 
@@ -210,7 +211,7 @@ def test_unreadable_files_are_one_sentence(tmp_path: Path, capsys: Capture) -> N
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
-        (["--g-max-us", "10"], 1, "a target of 25 uS is above the G_max of 10 uS"),
+        (["--g-max-us", "10"], 1, "a target of 11.1111 uS is above the G_max of 10 uS"),
         (["--g-max-us", "0"], 2, "is not in the range"),
         (["--g-max-us", "nan"], 2, "not a finite number"),
         (["--drift-start-s", "-1"], 2, "is not in the range"),
@@ -238,14 +239,13 @@ def test_a_file_that_cannot_be_written_is_one_sentence(tmp_path: Path, capsys: C
 
 def test_any_text_is_read_or_refused(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
-    alphabet = list('0123456789.,;-e \t\n"#naif_usrel\r\0') + ["target_us,measured_us,time_s\n"]
+    alphabet = [*'0123456789.,;-e \t\n"#naif_usrel\r\0', HEAD]
     for number in range(300):
         text = "".join(generator.choice(alphabet, 60))
         path = tmp_path / f"{number}.csv"
         path.write_text((HEAD if number % 2 else "") + text, encoding="utf-8")
         try:
             read = read_measurements(path)
-        except InputError as error:
-            assert str(path) in str(error)
-        else:
-            assert np.isfinite(read.data.measured).all()
+        except InputError:
+            continue
+        assert np.isfinite(read.data.measured).all()

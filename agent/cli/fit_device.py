@@ -10,9 +10,10 @@ from agent.cli.common import FILE, emit, finite, json_option
 from agent.cli.fit_device_text import fit_text
 from agent.cli.installed import warn
 from agent.device_fit import described, fit_document
-from agent.errors import RuntimeUnavailableError
+from agent.errors import InputError, RuntimeUnavailableError
 from agent.measurements_file import read_measurements
 from agent.store.durable import replace_file
+from device_models.errors import DeviceModelError
 from device_models.generic_fit import GenericFit, fit_generic
 
 
@@ -51,7 +52,10 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
     if out.suffix != ".toml":
         raise click.UsageError(f"--out {out}: end its name in .toml, so that install knows it")
     read = read_measurements(measurements, g_max_us)
-    fit = fit_generic(read.data, drift_start_s)
+    try:
+        fit = fit_generic(read.data, drift_start_s)
+    except DeviceModelError as error:
+        raise InputError(f"{measurements}: {error}") from error
     # Drawn before anything is written: where it fails, nothing is left behind.
     picture = _picture(measurements, plot, fit) if plot is not None else None
     replace_file(out, described(measurements.name, read, fit).encode())
