@@ -115,7 +115,7 @@ def _loaded(entry: EntryPoint) -> Preset:
         found = entry.load()
     except DeviceModelError as error:
         raise _refused(entry, str(error)) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = f"{type(error).__name__}: {error}"
         raise _refused(entry, f"importing {entry.value} raises {reason}") from error
     if not isinstance(found, Preset):

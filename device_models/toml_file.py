@@ -18,7 +18,7 @@ from typing import Any
 
 from device_models.contract import DeviceModel
 from device_models.errors import DeviceModelError
-from device_models.parameters import Value
+from device_models.parameters import Value, check
 from device_models.presets import preset, preset_names
 from device_models.registry import Kind, kinds
 
@@ -132,9 +132,11 @@ def _build(table: dict[str, Any], where: str) -> DeviceModel:
         elif isinstance(value, list) and "counts" in known[key].metadata:
             table[key] = tuple(value)
     try:
-        return kind.model(**table)
+        model = kind.model(**table)
+        check(model)  # a plugin's model may not do so itself
     except DeviceModelError as error:
         raise DeviceModelError(f"{where}: {error}") from error
+    return model
 
 
 def _kind(name: object, where: str) -> Kind:
