@@ -35,6 +35,9 @@ MOST_FADED = 3.0
 
 RESAMPLINGS = 200
 
+CERTAIN = 2.0
+"""Standard errors above which drift is told from none."""
+
 
 @dataclass(frozen=True)
 class DriftFit:
@@ -56,6 +59,13 @@ class DriftFit:
 
     signed_mean: float
     """Mean exponent before it was held at 0 or above."""
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether it can be told from none."""
+        return self.mean > CERTAIN * self.mean_error or (
+            self.mean > 0 and self.deviation > CERTAIN * self.deviation_error
+        )
 
 
 def fit_drift(  # noqa: PLR0913, PLR0917  # what is known of the cells, each once

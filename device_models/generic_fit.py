@@ -21,10 +21,9 @@ from device_models.error_shapes import Candidate, candidates
 from device_models.generic import GenericMemory
 from device_models.goodness import Bin, Distance, bins, departures, distance
 from device_models.law_checks import law_departures
+from device_models.untold import what_is_untold
 
 DIGITS = 6
-CERTAIN = 2.0
-"""Standard errors above which drift is told from none."""
 
 
 @dataclass(frozen=True)
@@ -105,11 +104,8 @@ def fit_generic(data: CellMeasurements, start_s: float | None = None) -> Generic
         readings=found,
         drift=drift,
         reading=reading,
-        warnings=(
-            *departures(by_target, distances[0], shapes[0].name),
-            *(() if drift is None else law_departures(drift)),
-        ),
-        untold=_untold(data, first, drift, reading),
+        warnings=departures(by_target, distances[0], shapes[0].name) + law_departures(drift),
+        untold=what_is_untold(data, first, drift, reading),
     )
 
 
@@ -141,7 +137,7 @@ def _completed(
         return model, errors
     errors |= {"drift_mean": drift.mean_error, "drift_deviation": drift.deviation_error}
     errors["drift_start_s"] = None
-    if not drifts(drift):
+    if not drift.is_certain:
         return model, errors
     return replace(
         model,
@@ -151,88 +147,6 @@ def _completed(
     ), errors
 
 
-def drifts(drift: DriftFit) -> bool:
-    """Whether the fitted drift can be told from none."""
-    return drift.mean > CERTAIN * drift.mean_error or (
-        drift.mean > 0 and drift.deviation > CERTAIN * drift.deviation_error
-    )
-
-
 def rounded(value: float) -> float:
     """As many digits as anybody needs."""
     return float(f"{value:.{DIGITS}g}")
-
-
-def _untold(
-    data: CellMeasurements,
-    first: Programmed,
-    drift: DriftFit | None,
-    reading: tuple[float, float] | None,
-) -> tuple[str, ...]:
-    said = []
-    if reading is None:
-        why = "no cell is named" if data.cells is None else "no cell was read twice at one age"
-        said.append(
-            f"{why}, so noise of reading cannot be told: it counts as error of programming, and "
-            "read_noise is 0"
-        )
-    if drift is None:
-        named = (
-            "one age" if data.cells is None else "one age, or too few cells above a tenth of G_max"
-        )
-        said.append(f"there are readings at {named}, so drift cannot be told: there is none")
-    else:
-        said += _untold_of(drift)
-    if data.cells is None and drift is not None:
-        said.append(
-            "no cell is named, so the exponents' deviation rests on how the spread of all grows, "
-            "which few rows tell badly; a column `device` would tell it"
-        )
-    if first.without_law:
-        said.append(
-            f"{first.without_law} cells, most of them asked for less than a tenth of G_max, could "
-            "not be taken back to programming and say nothing of it"
-        )
-    if drift is not None and drift.start_from == "given" and data.cells is None and first.age_s:
-        said.append(
-            "no cell is named, so all were taken back to programming by the mean exponent: what "
-            "the exponents' spread had done before the first reading counts as error of programming"
-        )
-    if first.left_out:
-        said.append(
-            f"{first.left_out} cells were first read more than twice earlier or later than the "
-            "others and say nothing of programming"
-        )
-    if drift is not None and drift.start_from == "first-reading":
-        said.append(
-            f"what cells did in the {first.age_s:g} s before they were first read: age 0 of the "
-            "model is the first reading, and t0 that time; give t0 from programming on to have "
-            "them taken back to it"
-        )
-    said.append("temperature is not in these data: the model knows none")
-    return tuple(said)
-
-
-def _untold_of(drift: DriftFit) -> list[str]:
-    said = []
-    if not drifts(drift):
-        said.append(
-            f"no drift can be told from none: exponent {drift.signed_mean:.2g}, standard error "
-            f"{drift.mean_error:.2g}"
-        )
-    if drift.deviation > drift.mean / 2 > 0:
-        said.append(
-            "many exponents lie near 0, where mean and deviation are hard to tell apart: their "
-            "true errors may be half as large again as the standard errors"
-        )
-    if drift.start_from == "fitted":
-        said.append("t0 was fitted; the standard errors of the exponents hold it fixed")
-    if drift.start_from == "assumed":
-        said.append(
-            f"two ages cannot tell where the power law starts: t0 = {drift.start_s:g} s is assumed"
-        )
-    if drift.slopes is not None and not drift.slopes.variances.any():
-        said.append(
-            "two readings of a cell cannot tell noise from drift: the deviation of nu holds both"
-        )
-    return said

@@ -23,8 +23,10 @@ BENDS = 0.1
 _PARTS = 6
 
 
-def law_departures(drift: DriftFit) -> tuple[str, ...]:
-    """A sentence for each way in which cells depart from the fitted law."""
+def law_departures(drift: DriftFit | None) -> tuple[str, ...]:
+    """A sentence for each way in which cells depart from the fitted law, if there is one."""
+    if drift is None:
+        return ()
     said = []
     if drift.signed_mean < -2 * drift.mean_error:
         said.append(
