@@ -23,7 +23,7 @@ from device_models.presets import preset, preset_names
 from device_models.registry import Kind, kinds
 
 LARGEST_FILE_BYTES = 65_536
-MOST_NAMED = 16
+MOST_NAMED = 40
 """Parameters that one sentence names."""
 
 

@@ -27,44 +27,53 @@ def what_is_untold(
             f"{why}, so noise of reading cannot be told: it counts as error of programming, and "
             "read_noise is 0"
         )
-    if drift is None:
-        named = (
-            "one age" if data.cells is None else "one age, or too few cells above a tenth of G_max"
-        )
-        said.append(f"there are readings at {named}, so drift cannot be told: there is none")
+    if drift is not None:
+        said += _untold_of_drift(drift, first, named=data.cells is not None)
+    elif data.cells is None:
+        said.append("all readings are of one age, so drift cannot be told: there is none")
     else:
-        said += _untold_of(drift)
-    if data.cells is None and drift is not None:
         said.append(
-            "no cell is named, so the exponents' deviation rests on how the spread of all grows, "
-            "which few rows tell badly; a column `device` would tell it"
+            "too few cells above a tenth of G_max were read at two ages, so drift cannot be told: "
+            "there is none"
         )
-    if first.without_law:
-        said.append(
-            f"{first.without_law} cells, most of them asked for less than a tenth of G_max, could "
-            "not be taken back to programming and say nothing of it"
-        )
-    if drift is not None and drift.start_from == "given" and data.cells is None and first.age_s:
-        said.append(
-            "no cell is named, so all were taken back to programming by the mean exponent: what "
-            "the exponents' spread had done before the first reading counts as error of programming"
-        )
+    if data.cells is None:
+        said.append("no cell is named, so every row counts as a cell of its own")
     if first.left_out:
         said.append(
             f"{first.left_out} cells were first read more than twice earlier or later than the "
             "others and say nothing of programming"
         )
-    if drift is not None and drift.start_from == "first-reading":
+    said.append("temperature is not in these data: the model knows none")
+    return tuple(said)
+
+
+def _untold_of_drift(drift: DriftFit, first: Programmed, *, named: bool) -> list[str]:
+    said = []
+    if first.without_law:
+        said.append(
+            f"{first.without_law} cells, most of them asked for less than a tenth of G_max, could "
+            "not be taken back to programming and say nothing of it"
+        )
+    if not named:
+        said.append(
+            "no cell is named, so the exponents' deviation rests on how the spread of all grows, "
+            "which few rows tell badly; a column `device` would tell it"
+        )
+    if not named and drift.start_from == "given" and first.age_s:
+        said.append(
+            "no cell is named, so all were taken back to programming by the mean exponent: what "
+            "the exponents' spread had done before the first reading counts as error of programming"
+        )
+    if drift.start_from == "first-reading":
         said.append(
             f"what cells did in the {first.age_s:g} s before they were first read: age 0 of the "
             "model is the first reading, and t0 that time; give t0 from programming on to have "
             "them taken back to it"
         )
-    said.append("temperature is not in these data: the model knows none")
-    return tuple(said)
+    return said + _untold_of_law(drift)
 
 
-def _untold_of(drift: DriftFit) -> list[str]:
+def _untold_of_law(drift: DriftFit) -> list[str]:
     said = []
     if not drift.is_certain:
         said.append(
