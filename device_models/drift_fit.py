@@ -114,7 +114,7 @@ def _by_cells(
     def of(t0: float) -> Slopes | None:
         return slopes(found, first.age_s, t0, noise)
 
-    trial = of(ASSUMED_START_S)
+    trial = of(max(ASSUMED_START_S, first.age_s))
     if trial is None:
         return None
 

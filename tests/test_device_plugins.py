@@ -52,6 +52,7 @@ def ask(port: int, **request: str) -> dict[str, int]:
         return found
 
 
+@pytest.mark.slow
 def test_a_board_is_written_once_calibrated_and_fails_in_a_sentence(
     tmp_path: Path, network: Path, board: int
 ) -> None:
@@ -122,6 +123,7 @@ def documented() -> tuple[str, str, dict[str, str]]:
     return project["name"], code, project["entry-points"]["npp_agent.devices"]
 
 
+@pytest.mark.slow
 def test_the_documented_measured_array_computes_what_was_measured(
     tmp_path: Path, network: Path
 ) -> None:
@@ -175,43 +177,51 @@ def plugin(name: str, kind: str = "", program: str = "return 1") -> str:
     return GOOD.replace("NAME", name).replace("KIND", kind or name).replace("PROGRAM", program)
 
 
-@pytest.mark.parametrize(
-    ("name", "module", "words"),
-    [
-        ("broken", "raise OSError('no such\\nboard')", "raises OSError: no such board"),
-        ("broken", "import sys; sys.exit(3)", "raises SystemExit: 3"),
-        ("broken", "import not_installed", "ModuleNotFoundError: No module named 'not_installed'"),
-        ("broken", "DEVICE = (", "SyntaxError"),
-        ("broken", "OTHER = 1", "AttributeError"),
-        ("broken", "DEVICE = 'pcm'", "is a str, and no Preset"),
-        ("broken", plugin("another"), "its preset is called 'another'"),
-        ("broken", plugin("broken", "pcm"), "the kind 'pcm' of broken_package.Model is the name"),
-        ("broken", plugin("broken").replace("@register(Model)", ""), "no function is registered"),
-        ("broken", plugin("broken").replace("(frozen=True)", ""), "Model is no frozen dataclass"),
-        ("broken", re.sub(r"= parameter.*", "= 1.0", plugin("broken")), "Model.size says neither"),
-        ("pcm", plugin("pcm", "mine"), "'pcm' of the plugin broken_package .* preset of npp-agent"),
-        ("mismatch-7", plugin("mismatch-7", "mine"), "the name of a preset of npp-agent"),
-        ("Big Name", plugin("Big Name"), "small letters, digits"),
-    ],
-)
-def test_a_broken_plugin_is_named_and_breaks_nothing(
-    tmp_path: Path, name: str, module: str, words: str
-) -> None:
-    site = installed(tmp_path, "broken_package", module, {name: "broken_package:DEVICE"})
-    installed(site, "fine_package", plugin("fine"), {"fine": "fine_package:DEVICE"})
-    listed = npp_with(site, "devices", "--json")
+BROKEN = {
+    "raise OSError('no such\\nboard')": "raises OSError: no such board",
+    "import sys; sys.exit(3)": "raises SystemExit: 3",
+    "import not_installed": "ModuleNotFoundError: No module named 'not_installed'",
+    "DEVICE = (": "SyntaxError",
+    "OTHER = 1": "AttributeError",
+    "DEVICE = 'pcm'": "is a str, and no Preset",
+    plugin("another"): "its preset is called 'another'",
+    plugin("BAD", "pcm"): "the kind 'pcm' of package_.*.Model is the name of device_models.pcm",
+    plugin("BAD").replace("@register(Model)", ""): "no function is registered",
+    plugin("BAD").replace("(frozen=True)", ""): "Model is no frozen dataclass",
+    re.sub(r"= parameter.*", "= 1.0", plugin("BAD")): "Model.size says neither unit nor source",
+}
+CLASHES = {
+    "pcm": "the name of a preset of npp-agent",
+    "mismatch-7": "the name of a preset of npp-agent",
+    "Big Name": "small letters, digits",
+}
+
+
+def test_broken_plugins_are_named_and_break_nothing(tmp_path: Path) -> None:
+    wanted = {}
+    for number, (module, words) in enumerate(BROKEN.items(), 1):
+        package, name = f"package_{number}", f"bad-{number}"
+        installed(tmp_path, package, module.replace("BAD", name), {name: f"{package}:DEVICE"})
+        wanted[name] = words
+    for number, (name, words) in enumerate(CLASHES.items()):
+        module = plugin(name, f"kind-{number}")
+        installed(tmp_path, f"clash_{number}", module, {name: f"clash_{number}:DEVICE"})
+        wanted[name] = words
+    installed(tmp_path, "fine_package", plugin("fine"), {"fine": "fine_package:DEVICE"})
+    listed = npp_with(tmp_path, "devices", "--json")
     assert listed.code == 0
-    assert re.search(words, listed.err)
-    assert listed.err.count("\n") == 1
+    said = listed.err.splitlines()
+    assert len(said) == len(wanted)
+    for name, words in wanted.items():
+        (sentence,) = [one for one in said if f"the device {name!r} of the plugin" in one]
+        assert re.search(words, sentence), sentence
     found = [(one["name"], one["plugin"]) for one in listed.document["devices"]]
     assert found == [*((ours, None) for ours in preset_names()), ("fine", "fine_package")]
-    if name == "broken":
-        refused = npp_with(site, "devices", name)
-        assert refused.code == 1
-        assert re.search(words, refused.sentence())
-    else:
-        assert npp_with(site, "devices", "pcm", "--json").document["devices"][0]["kind"] == "pcm"
-    assert npp_with(site, "devices", "fine").code == 0
+    refused = npp_with(tmp_path, "devices", "bad-1")
+    assert refused.code == 1
+    assert "raises OSError: no such board" in refused.sentence()
+    assert npp_with(tmp_path, "devices", "pcm", "--json").document["devices"][0]["kind"] == "pcm"
+    assert npp_with(tmp_path, "devices", "fine").code == 0
 
 
 def test_two_plugins_of_one_name_are_both_refused(tmp_path: Path) -> None:

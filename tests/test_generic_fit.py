@@ -127,6 +127,25 @@ def test_cells_first_read_late_are_taken_back_where_the_start_is_known(
     assert any("miss their targets" in sentence for sentence in blind.warnings)
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_cells_may_be_read_one_after_another(*, named: bool) -> None:
+    scanned = measure(Truth(mean=0.05, spread=0.01), cells=500)
+    generator = np.random.default_rng(1)
+    exponents = np.abs(0.05 + 0.01 * generator.standard_normal(500))
+    times = np.concatenate([start + 0.01 * np.arange(500) for start in (30.0, 300.0, 1e5)])
+    data = CellMeasurements(
+        np.tile(scanned.targets, 3),
+        np.tile(scanned.measured, 3) * ((times + 20) / 20) ** -np.tile(exponents, 3),
+        times,
+        np.tile(np.arange(500), 3) if named else None,
+    )
+    fit = fit_generic(data, start_s=20.0)
+    assert fit.model.deviation == pytest.approx(0.02, rel=0.2)
+    assert near(fit, "drift_mean", 0.05, 5)
+    assert near(fit, "drift_deviation", 0.01, 5)
+    assert fit_generic(data).model.drift_start_s == pytest.approx(32, abs=1)
+
+
 def test_two_ages_cannot_tell_the_start() -> None:
     fit = fit_generic(measure(Truth(mean=0.06, spread=0.02), (0.0, 1e4)))
     assert fit.model.drift_start_s == 1
