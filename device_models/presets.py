@@ -101,8 +101,9 @@ _PRESETS = (
     ),
 )
 _FIXED = {one.name: one for one in _PRESETS}
+ANY_MISMATCH = "mismatch-N"
 _ANY_MISMATCH = Preset(
-    "mismatch-N",
+    ANY_MISMATCH,
     Mismatch(),
     "each weight off by its own factor, N % in deviation",
     "multiplicative normal model",

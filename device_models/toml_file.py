@@ -19,7 +19,7 @@ from typing import Any
 from device_models.contract import DeviceModel
 from device_models.errors import DeviceModelError
 from device_models.parameters import Value, check
-from device_models.presets import preset, preset_names
+from device_models.presets import ANY_MISMATCH, is_ours, preset, preset_names
 from device_models.registry import Kind, kinds
 
 LARGEST_FILE_BYTES = 65_536
@@ -150,9 +150,16 @@ def _kind(name: object, where: str) -> Kind:
     if kind is not None:
         return kind
     said = "kind is missing" if name is None else f"kind is {repr(name)[:40]}"
-    hint = _meant(name, kinds()) if isinstance(name, str) else ""
+    hint = _hint(name) if isinstance(name, str) else ""
     known = ", ".join(repr(one) for one in sorted(kinds()))
     raise DeviceModelError("; ".join([f"{where}: {said}{hint}", f"give one of {known}", *problems]))
+
+
+def _hint(kind: str) -> str:
+    """What an unknown kind may have been meant for."""
+    if is_ours(kind) and kind != ANY_MISMATCH:
+        return f" (a preset, whose kind is {preset(kind).kind!r})"
+    return _meant(kind, kinds())
 
 
 def _meant(name: str, known: Iterable[str]) -> str:

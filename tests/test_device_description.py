@@ -123,6 +123,7 @@ def changed(name: str, value: object) -> str:
     [
         ("percent = 1\n", "kind is missing; give one of 'bitplane', 'generic', 'ideal', .*'sonos'"),
         ('kind = "pcn"\n', "kind is 'pcn' .did you mean 'pcm'"),
+        ('kind = "sram-bitplane"\n', "a preset, whose kind is 'bitplane'"),
         ('kind = "zzz"\n', "kind is 'zzz'; give one of"),
         (
             replaced("drift_mean", 1, GenericMemory()).replace("drift_mean", "drift_meen"),

@@ -111,6 +111,7 @@ def test_a_board_that_is_off_is_one_sentence(tmp_path: Path, network: Path) -> N
     assert "of the plugin example_board: programming failed: ConnectionRefused" in off.sentence()
     gone = npp_with(tmp_path, "measure", *store)
     assert gone.code == 1
+    assert "the chip 'off' of the store is not known here; if a plugin" in gone.sentence()
     assert "kind is 'example-board'" in gone.sentence()
 
 

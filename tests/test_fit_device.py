@@ -230,6 +230,13 @@ def test_wrong_options_are_refused(
     assert [path.name for path in tmp_path.iterdir()] == ["cells.csv"]
 
 
+def test_measurements_are_never_overwritten(tmp_path: Path, capsys: Capture) -> None:
+    table = write_csv(tmp_path / "cells.toml", measure(Truth()))
+    before = table.read_bytes()
+    assert npp(capsys, "fit-device", table, "--out", table).code == 2
+    assert table.read_bytes() == before
+
+
 def test_a_file_that_cannot_be_written_is_one_sentence(tmp_path: Path, capsys: Capture) -> None:
     table = write_csv(tmp_path / "cells.csv", measure(Truth()))
     said = npp(capsys, "fit-device", table, "--out", tmp_path / "no" / "o.toml")

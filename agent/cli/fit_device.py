@@ -51,6 +51,9 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
         raise click.UsageError(f"--plot {plot}: the picture is a PNG file; end its name in .png")
     if out.suffix != ".toml":
         raise click.UsageError(f"--out {out}: end its name in .toml, so that install knows it")
+    for written in (out, plot):
+        if written is not None and written.resolve() == measurements.resolve():
+            raise click.UsageError(f"{written} holds the measurements; write to another file")
     read = read_measurements(measurements, g_max_us)
     try:
         fit = fit_generic(read.data, drift_start_s)
