@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from agent.measurements_file import Measurements
-from device_models.generic_fit import GenericFit
+from device_models.fitting.generic_fit import GenericFit
 from device_models.parameters import describe
 from device_models.toml_file import annotated_toml
 

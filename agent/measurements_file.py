@@ -21,7 +21,7 @@ from typing import NoReturn
 import numpy as np
 
 from agent.errors import InputError
-from device_models.cell_measurements import CellMeasurements
+from device_models.fitting.cells import CellMeasurements
 
 MOST_BYTES = 32 * 1024 * 1024
 MOST_ROWS = 200_000

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from device_models.cell_measurements import CellMeasurements
+from device_models.fitting.cells import CellMeasurements
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from measure_cells import measured
 
-from device_models.cell_measurements import CellMeasurements
 from device_models.contract import DeviceModel
-from device_models.drift_fit import folded
 from device_models.errors import DeviceModelError
-from device_models.fit_curves import change, quantiles
+from device_models.fitting.cells import CellMeasurements
+from device_models.fitting.curves import change, quantiles
+from device_models.fitting.drift import folded
+from device_models.fitting.generic_fit import GenericFit, fit_generic
+from device_models.fitting.golden import lowest
 from device_models.generic import DEPENDENCES, DISTRIBUTIONS, GenericMemory
-from device_models.generic_fit import GenericFit, fit_generic
-from device_models.golden import lowest
 from device_models.pcm import PhaseChangeMemory
 from tests.cell_data import Truth, measure
 

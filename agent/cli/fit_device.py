@@ -14,7 +14,7 @@ from agent.errors import InputError, RuntimeUnavailableError
 from agent.measurements_file import read_measurements
 from agent.store.durable import replace_file
 from device_models.errors import DeviceModelError
-from device_models.generic_fit import GenericFit, fit_generic
+from device_models.fitting.generic_fit import GenericFit, fit_generic
 
 
 @click.command()

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from agent.workstation.chart import AFTER, BEFORE, GREY, PALE
-from device_models.fit_curves import Change, change, quantiles
-from device_models.generic_fit import GenericFit
+from device_models.fitting.curves import Change, change, quantiles
+from device_models.fitting.generic_fit import GenericFit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

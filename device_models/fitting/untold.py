@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from device_models.cell_measurements import CellMeasurements, Programmed
-from device_models.drift_fit import DriftFit
+from device_models.fitting.cells import CellMeasurements, Programmed
+from device_models.fitting.drift import DriftFit
 
 
 def what_is_untold(

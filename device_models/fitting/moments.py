@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from device_models.cell_measurements import Floats, Readings, ages
+from device_models.fitting.cells import Floats, Readings, ages
 
 FEWEST_READINGS = 8
 """Of an age; others are left out."""

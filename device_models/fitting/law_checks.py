@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from device_models.cell_measurements import Floats
-from device_models.cell_slopes import Slopes
-from device_models.drift_fit import DriftFit
+from device_models.fitting.cells import Floats
+from device_models.fitting.drift import DriftFit
+from device_models.fitting.slopes import Slopes
 
 SIGNIFICANT = 4.0
 """Standard errors. A departure is told if it is both certain and large enough to matter."""

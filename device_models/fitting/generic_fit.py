@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from device_models.cell_measurements import (
+from device_models.fitting.cells import (
     CellMeasurements,
     Programmed,
     Readings,
@@ -16,12 +16,12 @@ from device_models.cell_measurements import (
     read_noise,
     readings,
 )
-from device_models.drift_fit import DriftFit, fit_drift, taken_back
-from device_models.error_shapes import Candidate, candidates
+from device_models.fitting.drift import DriftFit, fit_drift, taken_back
+from device_models.fitting.goodness import Bin, Distance, bins, departures, distance
+from device_models.fitting.law_checks import law_departures
+from device_models.fitting.shapes import Candidate, candidates
+from device_models.fitting.untold import what_is_untold
 from device_models.generic import GenericMemory
-from device_models.goodness import Bin, Distance, bins, departures, distance
-from device_models.law_checks import law_departures
-from device_models.untold import what_is_untold
 
 DIGITS = 6
 

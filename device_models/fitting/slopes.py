@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from device_models.cell_measurements import NEAR_FIRST, Floats, Readings
+from device_models.fitting.cells import NEAR_FIRST, Floats, Readings
 
 LEAST_TARGET = 0.1
 """Cells asked for less, of G_max, do not take part: a logarithm makes their noise large."""

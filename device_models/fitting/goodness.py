@@ -8,8 +8,8 @@ from functools import cache
 
 import numpy as np
 
-from device_models.cell_measurements import Floats, Programmed
-from device_models.error_shapes import Candidate, normal_levels
+from device_models.fitting.cells import Floats, Programmed
+from device_models.fitting.shapes import Candidate, normal_levels
 from device_models.generic import GenericMemory
 
 MOST_LEVELS = 16

@@ -8,9 +8,9 @@ from statistics import NormalDist
 
 import numpy as np
 
-from device_models.cell_measurements import SAME_AGE, Floats, ages
-from device_models.cell_slopes import LEAST_TARGET
-from device_models.generic_fit import GenericFit
+from device_models.fitting.cells import SAME_AGE, Floats, ages
+from device_models.fitting.generic_fit import GenericFit
+from device_models.fitting.slopes import LEAST_TARGET
 
 _GRID = 400
 _DRAWS = 20_000

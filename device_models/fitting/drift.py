@@ -5,7 +5,7 @@
 With cells named, each one's exponent is the slope of a straight line; what reading adds to the
 spread of the slopes is taken off, and mean and deviation are those of the folded normal
 distribution with the exponents' first two moments. Without, they follow from how the first two
-moments of all conductances change, see `device_models.drift_moments`.
+moments of all conductances change, see `device_models.fitting.moments`.
 
 Ages count from the first reading here. Standard errors are those of resampled cells, or rows.
 """
@@ -19,10 +19,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from device_models.cell_measurements import CellMeasurements, Floats, Programmed, Readings
-from device_models.cell_slopes import Slopes, slopes
-from device_models.drift_moments import MomentSeries, moment_series
-from device_models.golden import lowest
+from device_models.fitting.cells import CellMeasurements, Floats, Programmed, Readings
+from device_models.fitting.golden import lowest
+from device_models.fitting.moments import MomentSeries, moment_series
+from device_models.fitting.slopes import Slopes, slopes
 
 ASSUMED_START_S = 1.0
 """t0 where programming itself was read and two ages cannot tell it."""
