@@ -31,6 +31,7 @@ PACKAGES = [
     "calib.schemes",
     "calib.train",
     "device_models",
+    "device_models.fitting",
 ]
 
 # NumPy 1.26 is the floor, not 2: tflite-runtime breaks with NumPy 2, and boards still use it.

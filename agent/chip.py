@@ -14,7 +14,7 @@ from agent.errors import StoreError
 from device_models.array import Chip
 from device_models.errors import DeviceModelError
 from device_models.presets import preset
-from device_models.toml_file import find_device, load_device, to_toml
+from device_models.toml_file import find_device, load_device, names_file, to_toml
 
 IDEAL = "ideal"
 
@@ -30,11 +30,8 @@ def describe_chip(name: str, seed: int) -> dict[str, Any]:
         DeviceModelError: there is no such preset, or the file describes no device.
     """
     model = Chip(find_device(name), seed).model
-    try:
-        if preset(name) == model:
-            return {"name": name, "seed": seed}
-    except DeviceModelError:
-        pass  # it came from a file
+    if not names_file(name):
+        return {"name": name, "seed": seed}
     return {"name": Path(name).stem, "seed": seed, "description": {"toml": to_toml(model)}}
 
 
@@ -52,4 +49,11 @@ def chip_of(described: Mapping[str, Any]) -> Chip:
             f"the store describes no chip that this npp-agent knows ({str(described)[:60]}); "
             "install the bundle again"
         )
-    return Chip(preset(str(name)) if text is None else load_device(text + "\n"), seed)
+    try:
+        model = preset(str(name)) if text is None else load_device(text + "\n")
+    except DeviceModelError as error:
+        raise DeviceModelError(
+            f"the chip {str(name)[:60]!r} of the store is not known here; if a plugin brought it, "
+            f"install that again ({error})"
+        ) from error
+    return Chip(model, seed)

@@ -114,6 +114,10 @@ class Session:
         warnings += [] if warning is None else [warning]
         return Recorded(written + noted, tuple(warnings))
 
+    def close(self) -> None:
+        """Give back what the runtime holds."""
+        self.loop.runtime.close()
+
     def watched(self, report: Callable[[int, int], None], samples: int) -> Session:
         """The same session, which tells how much of `samples` reference samples it went through."""
         network = self.loop.network

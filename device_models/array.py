@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from device_models.array_weights import ArrayWeights
 from device_models.contract import Array, DeviceModel, Placement, State, TypicalInputs
 from device_models.errors import DeviceModelError
+from device_models.foreign import guarded, is_foreign
 from device_models.registry import kind_of
 
 __all__ = ["Array", "ArrayWeights", "Chip", "State", "TypicalInputs", "cautions", "program"]
@@ -55,12 +56,15 @@ def program(  # noqa: PLR0913  # the last three by keyword
         zero_point: The code that stands for zero in typical inputs.
 
     Raises:
-        DeviceModelError: input bits that no 8-bit code has.
+        DeviceModelError: input bits that no 8-bit code has; or a plugin that fails.
     """
     if not 1 <= input_bits <= 8:
         raise DeviceModelError(f"layer {layer}: {input_bits} input bits; an array takes 1 to 8")
     placement = Placement(chip.seed, state, layer, weights, input_bits, typical, fast, zero_point)
-    array: Array = kind_of(chip.model).program(chip.model, placement)
+    kind = kind_of(chip.model)
+    if is_foreign(kind):
+        return guarded(kind, chip.model, placement)
+    array: Array = kind.program(chip.model, placement)
     return array
 
 

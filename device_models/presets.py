@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import math
 import re
 from dataclasses import dataclass
 
@@ -116,13 +115,14 @@ _PRESETS = (
     ),
 )
 _FIXED = {one.name: one for one in _PRESETS}
+ANY_MISMATCH = "mismatch-N"
 _ANY_MISMATCH = Preset(
-    "mismatch-N",
+    ANY_MISMATCH,
     Mismatch(),
     "each weight off by its own factor, N % in deviation",
     "multiplicative normal model",
 )
-_MISMATCH = re.compile(r"mismatch-(\d{1,4}(?:\.\d{1,6})?)")
+_MISMATCH = re.compile(r"mismatch-(\d{1,12}(?:\.\d{1,6})?)")
 
 
 def presets() -> tuple[Preset, ...]:
@@ -138,16 +138,38 @@ def preset_names() -> tuple[str, ...]:
 def preset(name: str) -> DeviceModel:
     """The device model of a name, such as `ideal`, `mismatch-10` or `sram-bitplane`.
 
+    A name that is none of ours may be a plugin's, see `device_models.plugins`.
+
     Raises:
         DeviceModelError: an unknown name; the nearest known one is suggested.
     """
     if name in _FIXED:
         return _FIXED[name].model
     found = _MISMATCH.fullmatch(name)
-    if found is not None and math.isfinite(float(found[1])):
+    if found is not None:
         return Mismatch(percent=float(found[1]))
-    near = difflib.get_close_matches(name, [*_FIXED, "mismatch-10"], n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    raise DeviceModelError(
-        f"no device preset {name[:80]!r}{hint}; known: {', '.join(preset_names())}"
-    )
+    from device_models.plugins import plugin_names, plugin_preset  # noqa: PLC0415 - seldom needed
+
+    brought = plugin_preset(name)
+    if brought is not None:
+        return brought.model
+    others = plugin_names()
+    near = _nearest(name, (*_FIXED, "mismatch-10", *others))
+    hint = "" if near is None else f"; did you mean {near}?"
+    known = ", ".join((*preset_names(), *others))
+    raise DeviceModelError(f"no device preset {name[:80]!r}{hint}; known: {known}, or a .toml file")
+
+
+def is_ours(name: str) -> bool:
+    """Whether a name is that of a preset of this package."""
+    return name in preset_names() or _MISMATCH.fullmatch(name) is not None
+
+
+def _nearest(name: str, known: tuple[str, ...]) -> str | None:
+    """The known name that was meant: the only one that begins so, else the most alike."""
+    wanted = name.lower()
+    begun = [one for one in known if wanted and one.startswith(wanted)]
+    if len(begun) == 1:
+        return begun[0]
+    near = difflib.get_close_matches(wanted, known, n=1, cutoff=0.5)
+    return near[0] if near else None

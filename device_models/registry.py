@@ -40,13 +40,28 @@ _KINDS: dict[str, Kind] = {}
 def register(
     model: type[DeviceModel], validity: Validity | Callable[[Any], Validity] = EVERYWHERE
 ) -> Callable[[Program], Program]:
-    """Decorate the function that programs chips of this model: (model, placement) -> Array."""
+    """Decorate the function that programs chips of this model: (model, placement) -> Array.
+
+    Raises:
+        DeviceModelError: another model has a kind of that name.
+    """
+    known = _KINDS.get(model.kind)
+    if known is not None and _place(known.model) != _place(model):
+        raise DeviceModelError(
+            f"the kind {model.kind!r} of {_place(model)} is the name of {_place(known.model)}; "
+            "give it another one"
+        )
 
     def remember(program: Program) -> Program:
         _KINDS[model.kind] = Kind(model.kind, model, program, validity)
         return program
 
     return remember
+
+
+def _place(model: type[DeviceModel]) -> str:
+    """Where a model is written; a module imported anew is the same place."""
+    return f"{model.__module__}.{model.__qualname__}"
 
 
 def kinds() -> dict[str, Kind]:

@@ -15,19 +15,22 @@ are an array. A part that a model may have or not, such as the periphery of a me
 
 from __future__ import annotations
 
+import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import Field
 from pathlib import Path
 from typing import Any
 
 from device_models.contract import DeviceModel
 from device_models.errors import DeviceModelError
-from device_models.parameters import Parameters, Value, own_fields, part_fields
-from device_models.presets import preset, preset_names
-from device_models.registry import kinds
+from device_models.parameters import Parameters, Value, check, own_fields, part_fields
+from device_models.presets import ANY_MISMATCH, is_ours, preset, preset_names
+from device_models.registry import Kind, kinds
 
 LARGEST_FILE_BYTES = 65_536
+MOST_NAMED = 40
+"""Parameters that one sentence names."""
 
 
 def load_device(source: str | os.PathLike[str]) -> DeviceModel:
@@ -52,9 +55,12 @@ def find_device(name: str) -> DeviceModel:
     Raises:
         DeviceModelError: neither is there, or the file is no device description.
     """
-    if name.endswith(".toml") or os.sep in name:
-        return load_device(Path(name))
-    return preset(name)
+    return load_device(Path(name)) if names_file(name) else preset(name)
+
+
+def names_file(name: str) -> bool:
+    """Whether a device's name is the path of a TOML file."""
+    return name.endswith(".toml") or os.sep in name
 
 
 def to_toml(model: DeviceModel) -> str:
@@ -144,24 +150,47 @@ def _parse(text: str, where: str) -> DeviceModel:
 
 
 def _build(table: dict[str, Any], where: str) -> DeviceModel:
-    name = table.pop("kind", None)
-    kind = kinds().get(name) if isinstance(name, str) else None
-    if kind is None:
-        said = f"kind is {name!r}" if name is not None else "kind is missing"
-        raise DeviceModelError(
-            f"{where}: {said}; give one of {', '.join(repr(known) for known in sorted(kinds()))}"
-        )
+    kind = _kind(table.pop("kind", None), where)
     parts = {
         spec.name: _part(table.pop(spec.name), spec, where)
         for spec in part_fields(kind.model)
         if spec.name in table
     }
-    named = f"for kind {kind.name}"
-    own = _arguments(table, kind.model, where, named)
+    own = _arguments(table, kind.model, where, f"for kind {kind.name}")
     try:
-        return kind.model(**own, **parts)
+        model = kind.model(**own, **parts)
+        check(model)  # a plugin's model may not do so itself
     except DeviceModelError as error:
         raise DeviceModelError(f"{where}: {error}") from error
+    return model
+
+
+def _kind(name: object, where: str) -> Kind:
+    """The kind that a file names, ours or a plugin's."""
+    problems: tuple[str, ...] = ()
+    if isinstance(name, str) and name not in kinds():
+        from device_models.plugins import seek_kind  # noqa: PLC0415 - seldom needed
+
+        problems = seek_kind(name)
+    kind = kinds().get(name) if isinstance(name, str) else None
+    if kind is not None:
+        return kind
+    said = "kind is missing" if name is None else f"kind is {repr(name)[:40]}"
+    hint = _hint(name) if isinstance(name, str) else ""
+    known = ", ".join(repr(one) for one in sorted(kinds()))
+    raise DeviceModelError("; ".join([f"{where}: {said}{hint}", f"give one of {known}", *problems]))
+
+
+def _hint(kind: str) -> str:
+    """What an unknown kind may have been meant for."""
+    if is_ours(kind) and kind != ANY_MISMATCH:
+        return f" (a preset, whose kind is {preset(kind).kind!r})"
+    return _meant(kind, kinds())
+
+
+def _meant(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.6)
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def _part(value: object, spec: Field[Any], where: str) -> Parameters:
@@ -186,14 +215,13 @@ def _arguments(
     """What a model is made of, from what a file says: all of its parameters, and no others."""
     known = {spec.name: spec for spec in own_fields(model)}
     tables = "".join(f" and, if wanted, a table [{spec.name}]" for spec in part_fields(model))
-    for what, keys in (
-        ("unknown", [key for key in table if key not in known]),
-        ("missing", [key for key in known if key not in table]),
-    ):
+    unknown = [repr(prefix + key)[:60] + _meant(key, known) for key in table if key not in known]
+    missing = [repr(prefix + key)[:60] for key in known if key not in table]
+    for what, keys in (("unknown", unknown), ("missing", missing)):
         if keys:
-            listed = ", ".join(repr(prefix + key)[:60] for key in keys[:8])
+            more = [f"and {len(keys) - MOST_NAMED} more"] if len(keys) > MOST_NAMED else []
             raise DeviceModelError(
-                f"{where}: {what} {listed} {named}; "
+                f"{where}: {what} {', '.join([*keys[:MOST_NAMED], *more])} {named}; "
                 f"its parameters are: {', '.join(known) or 'none'}{tables}"
             )
     return {key: _read_value(value, known[key].metadata) for key, value in table.items()}

@@ -19,7 +19,7 @@ from device_models.current_sram import CurrentSram
 from device_models.energy import EnergyConstants
 from device_models.errors import DeviceModelError
 from device_models.generic import GenericMemory
-from device_models.parameters import Parameters, describe
+from device_models.parameters import Parameters, describe, own_fields
 from device_models.pcm import PhaseChangeMemory
 from device_models.presets import preset, preset_names, presets
 from device_models.product import Ideal, Mismatch
@@ -56,6 +56,10 @@ def test_presets_are_known_by_name() -> None:
         ("mismatch-nan", "did you mean mismatch-10"),
         ("", "known: ideal, pcm, .*, sram-charge, mismatch-N"),
         ("mismatch-5000", "percent is 5000"),
+        ("mismatch-99999999", "percent is 99999999"),
+        ("PCM", "did you mean pcm?"),
+        ("sram", "did you mean sram-charge?"),
+        ("chip.txt", "or a .toml file"),
     ],
 )
 def test_an_unknown_preset_suggests_the_nearest(name: str, words: str) -> None:
@@ -154,7 +158,13 @@ def tiled(name: str, value: object) -> str:
             "percent = 1\n",
             "kind is missing; give one of 'bitplane', .*'ideal', .*'sonos'",
         ),
-        ('kind = "pcn"\n', "kind is 'pcn'"),
+        ('kind = "pcn"\n', "kind is 'pcn' .did you mean 'pcm'"),
+        ('kind = "sram-bitplane"\n', "a preset, whose kind is 'current-sram'"),
+        ('kind = "zzz"\n', "kind is 'zzz'; give one of"),
+        (
+            replaced("drift_mean", 1, GenericMemory()).replace("drift_mean", "drift_meen"),
+            "unknown 'drift_meen' .did you mean 'drift_mean'",
+        ),
         ("kind = 3\n", "kind is 3"),
         ('kind = "mismatch"\n', "missing 'percent' for kind mismatch"),
         ('kind = "mismatch"\nprocent = 1\npercent = 2', "unknown 'procent' .* are: percent"),
@@ -196,7 +206,7 @@ def tiled(name: str, value: object) -> str:
         ),
         (
             TILED.replace("dac_bits", "dak_bits"),
-            r"unknown 'periphery.dak_bits' for .*\[periphery\]",
+            r"unknown 'periphery.dak_bits' .did you mean 'dac_bits'.. for .*\[periphery\]",
         ),
         (
             TILED.replace("rows = 256\n", ""),
@@ -217,6 +227,17 @@ def test_a_wrong_description_is_refused_in_one_sentence(text: str, words: str) -
     with pytest.raises(DeviceModelError, match=words) as caught:
         load_device(text)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_all_missing_parameters_are_named(kind: str) -> None:
+    names = [spec.name for spec in own_fields(kinds()[kind].model)]
+    if not names:
+        return
+    with pytest.raises(DeviceModelError) as caught:
+        load_device(f'kind = "{kind}"\n')
+    before, _, _ = str(caught.value).partition("its parameters")
+    assert [name for name in names if repr(name) not in before] == []
 
 
 def test_unreadable_files_are_refused(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from calib.schemes.weights import FLOAT, SCHEMES
 from device_models.presets import preset_names
 from device_models.registry import kinds
 from device_models.toml_file import load_device
+from tests.cell_data import Truth, measure, write_csv
 from tests.shown_commands import blocks, fits, masked, play, shown_commands
 from tests.small_networks import classifier, samples_for
 
@@ -151,6 +152,7 @@ def test_the_keys_are_those_that_the_commands_print(
     np.savez(tmp_path / "small.npz", x=x, y=np.arange(20) % 5)
     store, packed, data = (str(tmp_path / name) for name in ("store", "small.npp", "small.npz"))
     where = ("--store", store)
+    cells = write_csv(tmp_path / "cells.csv", measure(Truth(mean=0.05), (0.0, 1e3)))
     for arguments in (
         ("pack", str(tmp_path / "small.onnx"), "--samples", data, "--out", packed),
         ("inspect", str(DEMO_BUNDLE)),
@@ -163,6 +165,7 @@ def test_the_keys_are_those_that_the_commands_print(
         ("rollback", *where),
         ("uninstall", *where),
         ("devices",),
+        ("fit-device", str(cells), "--out", str(tmp_path / "ours.toml")),
         ("doctor", *where),
     ):
         assert run([*arguments, "--json"]) == 0, arguments

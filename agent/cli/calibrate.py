@@ -13,6 +13,7 @@ import click
 from agent.cli.budget import budget_options, chosen_budget, rank_option
 from agent.cli.common import chip_state_options, emit, json_option, store_option
 from agent.cli.installed import warn
+from agent.cli.opened import opened_session
 from agent.cli.progress import progress, say
 from agent.cli.table import WIDTH, table
 from agent.cli.units import bytes_text, seconds_text
@@ -20,7 +21,7 @@ from agent.loop import Calibration, CalibrationRequest
 from agent.methods import GRADIENT_METHODS, METHODS, resolve
 from agent.report import calibration_document
 from agent.runtimes.base import can_probe
-from agent.session import Session, open_session, remember
+from agent.session import Session, remember
 from agent.store.store import Store
 from calib.selection import RULES
 
@@ -84,7 +85,7 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
     budget = chosen_budget(context, rank, budget_bytes, budget_mac_share)
     request = CalibrationRequest(samples, select, method, budget, dry_run)
     with contextlib.nullcontext() if dry_run else opened.lock():
-        session = open_session(opened, **conditions)
+        session = opened_session(opened, conditions)
         for sentence in session.warnings:
             warn(sentence)
         if not dry_run:

@@ -15,6 +15,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rollback": ("agent.cli.rollback:command", "Let older factors run again."),
     "uninstall": ("agent.cli.uninstall:command", "Remove a store."),
     "devices": ("agent.cli.devices:command", "List the emulated chips and their parameters."),
+    "fit-device": ("agent.cli.fit_device:command", "Fit a device to measured cells."),
     "doctor": ("agent.cli.doctor:command", "Say what works on this machine, and what to install."),
 }
 """Name: (module:attribute, one line of help). In the order of a user's way, as help lists them."""

@@ -8,13 +8,15 @@ from typing import Any
 import click
 
 from agent.cli.common import emit, json_option
+from agent.cli.installed import warn
 from agent.cli.table import Cell, pairs, table
 from device_models.analog_periphery import Memory
 from device_models.contract import DeviceModel
 from device_models.parameters import Value, describe
-from device_models.presets import Preset, presets
+from device_models.plugins import plugin_devices
+from device_models.presets import Preset, is_ours, presets
 from device_models.registry import kind_of
-from device_models.toml_file import annotated_toml, find_device
+from device_models.toml_file import annotated_toml, find_device, names_file
 
 
 @click.command()
@@ -28,36 +30,55 @@ def command(
     as_toml: bool,  # noqa: FBT001  # click passes flags by name
     as_json: bool,  # noqa: FBT001  # the same
 ) -> None:
-    """List the emulated chips, or one with its parameters, units and sources.
+    """List the chips that are known, or one with its parameters, units and sources.
 
     DEVICE is a preset, such as pcm or mismatch-15, or the path of a TOML file.
     """
     if as_toml and (device is None or as_json):
         raise click.UsageError("--toml takes one DEVICE, and no --json")
-    shown = presets() if device is None else (found(device),)
+    shown, origins = _all() if device is None else _one(device)
     if as_toml:
         click.echo(annotated_toml(shown[0].model), nl=False)
         return
-    document = {"devices": [_document(one) for one in shown]}
-    text = _catalogue(shown) if device is None else _sheet(shown[0])
+    named = zip(shown, origins, strict=True)
+    document = {"devices": [{**_document(one), "plugin": origin} for one, origin in named]}
+    text = _catalogue(shown) if device is None else _sheet(shown[0], origins[0])
     emit(document, as_json=as_json, table=text)
 
 
-def found(device: str) -> Preset:
-    """The preset of a name, or a file's model as one.
+def _all() -> tuple[tuple[Preset, ...], tuple[str | None, ...]]:
+    """Every preset, ours and those of plugins, and the plugin of each; warns of what is broken."""
+    brought = plugin_devices()
+    for problem in brought.problems:
+        warn(problem)
+    ours = presets()
+    return (*ours, *brought.presets), (*(None for _ in ours), *brought.origins)
+
+
+def _one(device: str) -> tuple[tuple[Preset, ...], tuple[str | None, ...]]:
+    """The preset of a name, or a file's model as one, and its plugin.
 
     Raises:
         DeviceModelError: neither is there.
     """
     model = find_device(device)
-    for one in presets():
-        if one.name == device:
-            return one
-    alike = [one for one in presets() if one.model.kind == model.kind]
+    known: list[tuple[Preset, str | None]] = [(one, None) for one in presets()]
+    ours = {one.model.kind for one, _ in known}
+    if not (is_ours(device) or (names_file(device) and model.kind in ours)):
+        brought = plugin_devices()
+        known += zip(brought.presets, brought.origins, strict=True)
+    exact = [pair for pair in known if pair[0].name == device]
+    if exact:
+        return (exact[0][0],), (exact[0][1],)
+    alike = [pair for pair in known if pair[0].model.kind == model.kind]
+    if not alike:  # a plugin registered the kind, and its preset is broken
+        return (Preset(device, model, f"of kind {model.kind}", "a plugin"),), (None,)
     in_tiles = _has_periphery(model)
-    similar = next((one for one in alike if _has_periphery(one.model) == in_tiles), alike[0])
-    own = ", in tiles with converters" if in_tiles and not _has_periphery(similar.model) else ""
-    return Preset(device, model, f"as {similar.name}: {similar.summary}{own}", similar.source)
+    nearest = [pair for pair in alike if _has_periphery(pair[0].model) == in_tiles]
+    similar, origin = (nearest or alike)[0]
+    own = ", in tiles with converters" if in_tiles and not nearest else ""
+    summary = f"as {similar.name}: {similar.summary}{own}"
+    return (Preset(device, model, summary, similar.source),), (origin,)
 
 
 def _has_periphery(model: DeviceModel) -> bool:
@@ -81,7 +102,7 @@ def _catalogue(shown: tuple[Preset, ...]) -> str:
     return table(["device", "what is wrong with it"], rows)
 
 
-def _sheet(one: Preset) -> str:
+def _sheet(one: Preset, plugin: str | None) -> str:
     """One device: what it is, where it holds, and each parameter with meaning and source."""
     facts = pairs(
         [
@@ -89,6 +110,7 @@ def _sheet(one: Preset) -> str:
             ("kind", one.model.kind),
             ("what", one.summary),
             ("source", one.source),
+            *([] if plugin is None else [("plugin", plugin)]),
             ("holds for", _holds(one.model)),
         ]
     )

@@ -12,11 +12,12 @@ import click
 
 from agent.cli.common import FILE, chip_state_options, emit, json_option, store_option
 from agent.cli.installed import warn
+from agent.cli.opened import opened_session
 from agent.cli.progress import progress
 from agent.cli.table import Cell, pairs
 from agent.data_file import read_data
 from agent.evaluation import Evaluation, evaluate
-from agent.session import Session, open_session, remember
+from agent.session import Session, remember
 from agent.store.store import Store
 from calib.graph.model import Graph
 
@@ -43,7 +44,7 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
     The float network is that of --float, else the one in the bundle, if the bundle keeps it.
     """
     samples = read_data(data, key)
-    session = open_session(Store(store), **conditions)
+    session = opened_session(Store(store), conditions)
     remember(session)
     for sentence in session.warnings:
         warn(sentence)

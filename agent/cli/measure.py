@@ -10,10 +10,11 @@ import click
 
 from agent.cli.common import chip_state_options, emit, json_option, store_option
 from agent.cli.installed import warn
+from agent.cli.opened import opened_session
 from agent.cli.progress import progress
 from agent.cli.table import table
 from agent.report import measurement_document
-from agent.session import open_session, remember
+from agent.session import remember
 from agent.store.store import Store
 
 ABOVE_LIMIT = 5
@@ -38,7 +39,7 @@ def command(
     as_json: bool,  # noqa: FBT001  # click passes flags by name
 ) -> None:
     """Run the held-back samples on the chip and compare each layer with its reference."""
-    session = open_session(Store(store), **conditions)
+    session = opened_session(Store(store), conditions)
     remember(session)
     for sentence in session.warnings:
         warn(sentence)

@@ -55,19 +55,22 @@ class CimRuntime:
         self._codes = network.activations
         self._generator = generator
         typical = TypicalCodes(network)
-        self._arrays: Mapping[str, Array] = {
-            layer.name: program(
-                chip,
-                state,
-                layer.name,
-                written(network.weights[layer.name]),
-                network.activation_bits,
-                typical=partial(typical.of, layer),
-                fast=fast,
-                zero_point=network.activations[layer.name].zero_point,
-            )
-            for layer in network.layers
-        }
+        self._arrays: dict[str, Array] = {}
+        try:
+            for layer in network.layers:
+                self._arrays[layer.name] = program(
+                    chip,
+                    state,
+                    layer.name,
+                    written(network.weights[layer.name]),
+                    network.activation_bits,
+                    typical=partial(typical.of, layer),
+                    fast=fast,
+                    zero_point=network.activations[layer.name].zero_point,
+                )
+        except BaseException:
+            self.close()
+            raise
         largest = max(_tensor_bytes(layer) for layer in network.layers)
         self._batch_samples = min(max(BATCH_BYTES // largest, 1), BATCH_SAMPLES)
 
@@ -171,7 +174,10 @@ class CimRuntime:
         return self._multiply(layer, layer.rows(code.encode(x), fill=code.zero_point))
 
     def close(self) -> None:
-        """Nothing is held but memory."""
+        """Close arrays that hold more than memory: a plugin's, with a port or a board behind."""
+        for array in self._arrays.values():
+            if callable(close := getattr(array, "close", None)):
+                close()
 
 
 def written(weights: QuantisedWeights) -> ArrayWeights:

@@ -1,0 +1,1 @@
+"""Measured cells become a device model: likelihoods, drift, goodness of fit, and honest words."""
