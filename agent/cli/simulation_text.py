@@ -37,14 +37,11 @@ def _facts(summary: dict[str, Any]) -> str:
     last = summary["first_seed"] + summary["chips"] - 1
     each = "" if summary["sweep"] is None else f" for each {summary['sweep']}"
     supply = "" if summary["supply_v"] is None else f", {summary['supply_v']:g} V"
+    where = f"seeds {summary['first_seed']} to {last}, {summary['temperature_c']:g} C{supply}"
     return pairs(
         [
             ("model", f"{summary['model']}, {summary['scheme']}"),
-            (
-                "chips",
-                f"{summary['chips']} of {summary['chip']}{each}, seeds "
-                f"{summary['first_seed']} to {last}, {summary['temperature_c']:g} C{supply}",
-            ),
+            ("chips", f"{summary['chips']} of {summary['chip']}{each}, {where}"),
             ("calibrated", WHEN[summary["recalibrate"]]),
             ("recovery", measure_text(summary)),
             ("good chip", f"recovery of at least {summary['limit']:.4g}"),

@@ -64,7 +64,7 @@ def _worst(records: Records, measure: Measure) -> list[dict[str, Any]]:
                 "layer": worst_layer(age),
             }
         )
-    return sorted(found, key=lambda one: (one["after"], one["seed"]))[:WORST]
+    return sorted(found, key=lambda one: (one["after"], one["before"], one["seed"]))[:WORST]
 
 
 def _layers(records: Records, measure: Measure) -> list[dict[str, Any]]:

@@ -5,26 +5,49 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from agent.simulation.ages import age_text
+from agent.simulation.plan import NEVER, ONCE
 from agent.workstation.chart import AFTER, BEFORE, GREY, PALE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-LINES = (
-    ("uncorrected", "never calibrated", GREY, "s", ":"),
-    ("once", "calibrated at the first age only", "#b45309", "^", "--"),
-    ("after", "recalibrated at each age", AFTER, "o", "-"),
-)
-"""Factors, label, colour, marker and dash: told apart without colours too."""
+
+@dataclass(frozen=True)
+class Line:
+    """How chips with certain factors are drawn: told apart without colours too."""
+
+    who: str
+    label: str
+    colour: str
+    marker: str
+    dash: str
+
+
+_NEVER = Line("uncorrected", "never calibrated", GREY, "s", ":")
+_ONCE = Line("once", "calibrated at the first age only", "#b45309", "^", "--")
+_EACH = Line("after", "recalibrated at each age", AFTER, "o", "-")
+
+
+def lines_of(recalibrate: str, ages: int) -> tuple[Line, ...]:
+    """The lines that differ, where chips are calibrated at so many ages or not at all."""
+    if recalibrate == NEVER:
+        return (_NEVER,)
+    if ages == 1:
+        return (_NEVER, replace(_EACH, label="calibrated"))
+    return (_NEVER, _ONCE) if recalibrate == ONCE else (_NEVER, _ONCE, _EACH)
+
 
 _MOST_TICKS = 7
-_BINS = 24
+_BINS = 20
 _NAME = 22
 
 Draw = Callable[["Axes"], None]
+Ages = Sequence[Mapping[str, Any]]
+Lines = Sequence[Line]
 
 
 def is_drawable() -> bool:
@@ -62,20 +85,12 @@ def distribution(before: Sequence[float], after: Sequence[float], limit: float) 
         low, high = min(*before, *after, limit), max(*before, *after, 1.0)
         room = 0.02 * (high - low) or 0.01
         edges = [low - room + i * (high - low + 2 * room) / _BINS for i in range(_BINS + 1)]
-        for values, label, colour, hatch in (
-            (before, "before recalibration", BEFORE, "///"),
-            (after, "after recalibration", AFTER, ""),
-        ):
-            percent = [100 * value for value in values]
-            axes.hist(
-                percent,
-                [100 * edge for edge in edges],
-                color=colour,
-                alpha=0.75,
-                label=label,
-                hatch=hatch,
-                edgecolor="white",
-            )
+        axes.hist(
+            [[100 * value for value in values] for values in (before, after)],
+            [100 * edge for edge in edges],
+            color=[BEFORE, AFTER],
+            label=["before recalibration", "after recalibration"],
+        )
         axes.axvline(100 * limit, color=GREY, linestyle="--", label=f"limit, {100 * limit:g} %")
         axes.set_xlabel("recovery, %")
         axes.set_ylabel("chips")
@@ -85,12 +100,13 @@ def distribution(before: Sequence[float], after: Sequence[float], limit: float) 
 
 
 def against_age(
-    ages: Sequence[Mapping[str, Any]], scale: float, name: str, float_line: float | None
+    ages: Ages, lines: Lines, scale: float, name: str, float_line: float | None
 ) -> Draw:
     """The median of chips at each age, and the band that holds 90 % of them.
 
     Args:
         ages: of the summary of a group.
+        lines: what is drawn.
         scale: of recovery, so that the axis shows accuracies in per cent.
         name: of the axis.
         float_line: where the float network lies, None for nowhere.
@@ -98,12 +114,15 @@ def against_age(
 
     def draw(axes: Axes) -> None:
         places = _places([age["age_s"] for age in ages])
-        for who, label, colour, marker, dash in LINES:
+        for one in lines:
             low, middle, high = (
-                [scale * age["recovery"][who][at] for age in ages] for at in ("p05", "p50", "p95")
+                [scale * age["recovery"][one.who][at] for age in ages]
+                for at in ("p05", "p50", "p95")
             )
-            axes.fill_between(places, low, high, color=colour, alpha=0.15, linewidth=0)
-            axes.plot(places, middle, color=colour, marker=marker, linestyle=dash, label=label)
+            axes.fill_between(places, low, high, color=one.colour, alpha=0.15, linewidth=0)
+            axes.plot(
+                places, middle, one.dash, color=one.colour, marker=one.marker, label=one.label
+            )
         if float_line is not None:
             axes.axhline(float_line, color="black", linewidth=0.8, label="float network")
         axes.set_ylabel(name)
@@ -113,26 +132,25 @@ def against_age(
     return draw
 
 
-def yield_against_age(ages: Sequence[Mapping[str, Any]]) -> Draw:
+def yield_against_age(ages: Ages, lines: Lines) -> Draw:
     """The share of good chips at each age, with its 95 % interval."""
 
     def draw(axes: Axes) -> None:
         places = _places([age["age_s"] for age in ages])
-        _yields(axes, places, ages)
+        _yields(axes, places, ages, lines)
         _age_axis(axes, places, [age["age_s"] for age in ages])
 
     return draw
 
 
-def yield_against_value(
-    parameter: str, values: Sequence[Any], ages: Sequence[Mapping[str, Any]]
-) -> Draw:
+def yield_against_value(parameter: str, values: Sequence[Any], ages: Ages, lines: Lines) -> Draw:
     """The share of good chips for each value of a swept parameter, with its 95 % interval.
 
     Args:
         parameter: its name.
         values: numbers or words, one a group.
         ages: of each group, the age that is shown.
+        lines: what is drawn.
     """
 
     def draw(axes: Axes) -> None:
@@ -141,7 +159,7 @@ def yield_against_value(
             sorted(range(len(values)), key=lambda i: values[i]) if numeric else range(len(values))
         )
         places = [float(values[i]) if numeric else float(i) for i in order]
-        _yields(axes, places, [ages[i] for i in order])
+        _yields(axes, places, [ages[i] for i in order], lines)
         axes.set_xticks(*_thinned(places, [_word(values[i]) for i in order]))
         axes.set_xlabel(_literal(parameter))
 
@@ -162,11 +180,11 @@ def layer_errors(layers: Sequence[Mapping[str, Any]]) -> Draw:
         for row, layer in enumerate(layers):
             if layer["fails_first"]:
                 longest = 100 * max(layer["error_before"] or 0.0, layer["error_after"] or 0.0)
-                text = f"  fails first in {layer['fails_first']}"
+                text = f"  first in {layer['fails_first']}"
                 axes.text(longest, row, text, va="center", fontsize=8, color=GREY)
         axes.set_yticks(range(len(layers)), [_shortened(layer["name"]) for layer in layers])
         axes.invert_yaxis()  # the first layer on top
-        axes.margins(x=0.25)
+        axes.margins(x=0.2)
         axes.set_xlim(left=0)
         axes.set_xlabel("mean relative error, %")
         _legend(axes)
@@ -174,21 +192,24 @@ def layer_errors(layers: Sequence[Mapping[str, Any]]) -> Draw:
     return draw
 
 
-def _yields(axes: Axes, places: Sequence[float], ages: Sequence[Mapping[str, Any]]) -> None:
-    for who, label, colour, marker, dash in LINES:
-        found = [age["yield"][who] for age in ages]
-        shares = [100 * one["share"] for one in found]
-        below = [100 * max(one["share"] - one["low"], 0.0) for one in found]
-        above = [100 * max(one["high"] - one["share"], 0.0) for one in found]
+def _yields(axes: Axes, places: Sequence[float], ages: Ages, lines: Lines) -> None:
+    room = (max(places) - min(places) or 1.0) / 80
+    for number, one in enumerate(lines):
+        found = [age["yield"][one.who] for age in ages]
+        shares = [100 * good["share"] for good in found]
+        below = [100 * max(good["share"] - good["low"], 0.0) for good in found]
+        above = [100 * max(good["high"] - good["share"], 0.0) for good in found]
+        # Beside each other, or one interval hides the next.
+        beside = [place + room * (number - (len(lines) - 1) / 2) for place in places]
         axes.errorbar(
-            places,
+            beside,
             shares,
             yerr=[below, above],
-            color=colour,
-            marker=marker,
-            linestyle=dash,
+            fmt=one.dash,
+            color=one.colour,
+            marker=one.marker,
             capsize=3,
-            label=label,
+            label=one.label,
         )
     axes.set_ylim(-3, 103)
     axes.set_ylabel("yield, % of chips")

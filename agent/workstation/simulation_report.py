@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,24 +13,31 @@ from agent.simulation.ages import age_text
 from agent.simulation.factory import Results
 from agent.simulation.verdicts import ACCURACY
 from agent.workstation import simulation_plots as plots
-from agent.workstation.simulation_tables import age_table, facts, layer_table, worst_table
+from agent.workstation.simulation_tables import (
+    age_table,
+    facts,
+    layer_table,
+    value_text,
+    worst_table,
+)
 
 MOST_DRAWN = 6
 """Groups that get pictures of their own."""
 
 _STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;color:#18181b;background:#fafafa;margin:0}
-main{max-width:1080px;margin:0 auto;padding:1rem}
+main{max-width:1160px;margin:0 auto;padding:1rem}
 h1{font-size:1.5rem;margin:.5rem 0}h2{font-size:1.15rem;margin:2rem 0 .5rem}
 .lead{font-size:1.1rem}.grid{display:grid;gap:1rem;
-grid-template-columns:repeat(auto-fit,minmax(min(100%,400px),1fr))}
+grid-template-columns:repeat(auto-fill,minmax(min(100%,400px),1fr))}
 figure{margin:0;padding:.75rem;background:#fff;border:1px solid #e4e4e7;border-radius:8px}
 figure img{width:100%;max-width:520px;height:auto;display:block;margin:0 auto}
 figcaption{font-size:.9rem;color:#52525b}
 .wide{overflow-x:auto}table{border-collapse:collapse;font-size:.9rem;background:#fff}
+.about{font-size:.9rem;color:#52525b;margin:.25rem 0}
 th,td{padding:.3rem .6rem;border-bottom:1px solid #e4e4e7;text-align:right;white-space:nowrap}
 th:first-child,td:first-child{text-align:left}td.word,th.word{text-align:left}
-th{font-weight:600;color:#52525b}caption{text-align:left;font-size:.9rem;color:#52525b}
+th{font-weight:600;color:#52525b}
 footer{margin-top:2rem;font-size:.85rem;color:#52525b;overflow-wrap:anywhere}
 """
 
@@ -84,14 +91,15 @@ def _footer(summary: Mapping[str, Any]) -> str:
 
 def _headline(summary: Mapping[str, Any]) -> str:
     """The yield at the last age, of the worst group."""
-    worst = min(summary["groups"], key=lambda group: group["ages"][-1]["yield"]["after"]["share"])
+    worst = min(summary["groups"], key=_yields)
     last = worst["ages"][-1]
-    of = "" if summary["sweep"] is None else f" with {summary['sweep']} {worst['value']}"
+    of = "" if summary["sweep"] is None else f" with {_group_title(summary, worst)}"
     never, before, after = (last["yield"][who] for who in ("uncorrected", "before", "after"))
+    also = f", {never['good']} without any" if len(summary["ages_s"]) > 1 else ""
     return (
         f"At an age of {age_text(last['age_s'])}{of}, {after['good']} of {after['count']} chips "
-        f"are good (95 % interval {after['low']:.1%} to {after['high']:.1%}); {before['good']} "
-        f"were before the calibration at that age, {never['good']} are without any."
+        f"are good (95 % interval {after['low']:.1%} to {after['high']:.1%}), {before['good']} "
+        f"were before the calibration at that age{also}."
     )
 
 
@@ -110,8 +118,15 @@ def _pictures(results: Results) -> Iterator[str]:
         yield f"<p>{left} more groups are in the tables.</p>"
 
 
+def _yields(group: Mapping[str, Any]) -> tuple[float, float]:
+    shares = group["ages"][-1]["yield"]
+    return shares["after"]["share"], shares["uncorrected"]["share"]
+
+
 def _group_title(summary: Mapping[str, Any], group: Mapping[str, Any]) -> str:
-    return "Chips" if summary["sweep"] is None else f"{summary['sweep']} {group['value']}"
+    return (
+        "Chips" if summary["sweep"] is None else f"{summary['sweep']} {value_text(group['value'])}"
+    )
 
 
 def _sweep_picture(summary: Mapping[str, Any]) -> str:
@@ -119,12 +134,12 @@ def _sweep_picture(summary: Mapping[str, Any]) -> str:
     values = [group["value"] for group in groups]
     last = [group["ages"][-1] for group in groups]
     said = ", ".join(
-        f"{value}: {age['yield']['after']['share']:.1%}"
+        f"{value_text(value)}: {age['yield']['after']['share']:.1%}"
         for value, age in zip(values, last, strict=True)
     )
     age = age_text(last[0]["age_s"])
     return _figure(
-        plots.svg(plots.yield_against_value(summary["sweep"], values, last)),
+        plots.svg(plots.yield_against_value(summary["sweep"], values, last, _lines(summary))),
         f"Yield at {age} for each {summary['sweep']}; recalibrated: {said}",
         f"Share of good chips at {age}",
     )
@@ -146,14 +161,15 @@ def _group_pictures(results: Results, index: int, group: Mapping[str, Any]) -> I
         if measure.name == ACCURACY:
             line = 100 * (measure.float_accuracy or 0.0)
             scale, name = line, "accuracy, %"
-        said = _course(ages, scale)
+        lines = _lines(summary)
+        said = _course(ages, lines, scale)
         yield _figure(
-            plots.svg(plots.against_age(ages, scale, name, line)),
+            plots.svg(plots.against_age(ages, lines, scale, name, line)),
             f"Median {name.split(',')[0]} against age: {said}",
             "Median and 90 % of the chips, against age",
         )
         yield _figure(
-            plots.svg(plots.yield_against_age(ages)),
+            plots.svg(plots.yield_against_age(ages, lines)),
             f"Yield against age; recalibrated at {age}: {ages[-1]['yield']['after']['share']:.1%}",
             "Share of good chips, against age",
         )
@@ -167,12 +183,17 @@ def _group_pictures(results: Results, index: int, group: Mapping[str, Any]) -> I
     )
 
 
-def _course(ages: Sequence[Mapping[str, Any]], scale: float) -> str:
-    """The ends of the three curves, in words."""
+def _lines(summary: Mapping[str, Any]) -> plots.Lines:
+    return plots.lines_of(summary["recalibrate"], len(summary["ages_s"]))
+
+
+def _course(ages: plots.Ages, lines: plots.Lines, scale: float) -> str:
+    """The ends of the curves, in words."""
     first, last = ages[0]["recovery"], ages[-1]["recovery"]
     return "; ".join(
-        f"{label}, {scale * first[who]['p50']:.1f} % to {scale * last[who]['p50']:.1f} %"
-        for who, label, *_ in plots.LINES
+        f"{one.label}, {scale * first[one.who]['p50']:.1f} % to "
+        f"{scale * last[one.who]['p50']:.1f} %"
+        for one in lines
     )
 
 

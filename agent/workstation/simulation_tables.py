@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agent.simulation.ages import age_text
@@ -120,15 +120,31 @@ def _group_head(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _group_cell(summary: Mapping[str, Any], group: Mapping[str, Any]) -> list[str]:
-    return [] if summary["sweep"] is None else [str(group["value"])]
+    return [] if summary["sweep"] is None else [value_text(group["value"])]
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], caption: str) -> str:
-    head = "".join(f'<th scope="col">{html.escape(one)}</th>' for one in heads)
+def value_text(value: object) -> str:
+    """A swept value in a few characters."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], about: str) -> str:
+    """A table that scrolls by itself where the screen is narrow; words to the left."""
+    words = [any(row[i][:1].isalpha() for row in rows) for i in range(len(heads))]
+    marks = [' class="word"' if word else "" for word in words]
+    head = "".join(
+        f'<th scope="col"{mark}>{html.escape(one)}</th>'
+        for one, mark in zip(heads, marks, strict=True)
+    )
     body = "\n".join(
-        f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows
+        "<tr>"
+        + "".join(
+            f"<td{mark}>{html.escape(cell)}</td>" for cell, mark in zip(row, marks, strict=True)
+        )
+        + "</tr>"
+        for row in rows
     )
     return (
-        f'<div class="wide"><table><caption>{html.escape(caption)}</caption>\n'
+        f'<p class="about">{html.escape(about)}.</p>\n<div class="wide"><table>\n'
         f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
     )
