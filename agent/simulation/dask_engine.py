@@ -6,6 +6,7 @@ scheduler if every worker that held it is lost. Dask does the chips of a lost wo
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import warnings
@@ -63,11 +64,15 @@ class DaskEngine:
 def _connected(address: str) -> Client:
     try:
         from distributed import Client  # noqa: PLC0415 - optional, and slow to import
+        from distributed.comm import get_address_host_port  # noqa: PLC0415 - the same
     except ImportError as error:
         raise RuntimeUnavailableError(
             "--scheduler needs Dask, which is not installed here: pip install 'npp-agent[cluster]'"
         ) from error
+    # What it would log in many lines, we say in one.
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     try:
+        get_address_host_port(address, strict=True)
         with warnings.catch_warnings():
             # It warns of other versions in many lines; ours are compared below, in a sentence.
             warnings.simplefilter("ignore")
@@ -152,7 +157,8 @@ def _first_done(client: Client, address: str, flying: set[Future], tell: Tell) -
     told = False
     while True:
         try:
-            found: set[Future] = wait(flying, PATIENCE_S, "FIRST_COMPLETED").done
+            with client.as_current():
+                found: set[Future] = wait(flying, PATIENCE_S, "FIRST_COMPLETED").done
         except TimeoutError:
             if not told and not client.scheduler_info()["workers"]:
                 tell(f"no worker is left; waiting for another: dask worker {address}")

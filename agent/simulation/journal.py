@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.errors import InputError
+from agent.simulation.interrupts import interrupts_wait
 from agent.simulation.plan import Plan, Task, task_of
 from agent.store.disk import SYSTEM_DISK
 from agent.store.durable import append, cut, disk_errors
@@ -60,8 +61,9 @@ class Journal:
         Raises:
             StoreError: it cannot be written.
         """
-        self._write(record)
-        self.records[task_of(record)] = record
+        with interrupts_wait():
+            self._write(record)
+            self.records[task_of(record)] = record
 
     def _write(self, document: Mapping[str, Any]) -> None:
         if self._path is not None:

@@ -11,7 +11,7 @@ import multiprocessing
 import signal
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -19,19 +19,26 @@ from typing import Any
 
 from agent.errors import AgentError
 from agent.simulation.engine import MOST_LOSSES, Finished, GivenUp, Outcome, Tell
+from agent.simulation.interrupts import interrupts_wait
 from agent.simulation.plan import Task
-from agent.simulation.worker import work
+from agent.simulation.worker import READY, work
 from agent.simulation.workload import Workload
 from agent.threads import one_thread
 
 
 @dataclass(frozen=True)
 class _Worker:
-    """A process, our end of its pipe, and the chip that it has."""
+    """A process, our end of its pipe, and the chip that it has or will have."""
 
     process: SpawnProcess
     connection: Connection
     task: Task
+
+    def send(self, *messages: object) -> None:
+        """Send what it waits for; if it is dead, that is seen when its answer is waited for."""
+        with contextlib.suppress(OSError):
+            for message in messages:
+                self.connection.send(message)
 
     def end(self) -> None:
         """Nothing is lost that is not done again."""
@@ -52,84 +59,97 @@ class LocalEngine:
         Raises:
             AgentError: workers die before anything is finished, or what a chip raised.
         """
-        waiting = deque(tasks)
-        losses: Counter[Task] = Counter()
-        anything_done = False
-        busy: list[_Worker] = []
+        pool = _Pool(workload, self.workers, deque(tasks), tell)
         try:
-            while waiting or busy:
-                while waiting and len(busy) < self.workers:
-                    busy.append(_started(workload, waiting.popleft()))
-                for worker in _ready(busy):
-                    busy.remove(worker)
-                    answer = _received(worker)
-                    if answer is not None:
-                        anything_done = True
-                        if waiting:
-                            busy.append(_given(worker, waiting.popleft()))
-                        else:
-                            worker.end()
-                        yield Finished(answer)
-                        continue
-                    losses[worker.task] += 1
-                    why = _death(worker)
-                    if losses[worker.task] < MOST_LOSSES:
-                        tell(f"a worker {why} while it had {_chip(worker.task)}: it is done again")
-                        waiting.appendleft(worker.task)
-                    elif anything_done:
-                        yield GivenUp(worker.task, f"its worker {why}, {MOST_LOSSES} times")
-                    else:
-                        raise AgentError(_hopeless(why))
+            while pool.waiting or pool.busy:
+                pool.fill()
+                yield from pool.outcomes()
         finally:
-            for worker in busy:
+            for worker in pool.busy:
                 worker.end()
 
 
-def _started(workload: Workload, task: Task) -> _Worker:
+@dataclass
+class _Pool:
+    """Workers that have a chip, and the chips that nobody has."""
+
+    workload: Workload
+    size: int
+    waiting: deque[Task]
+    tell: Tell
+    busy: list[_Worker] = field(default_factory=list)
+    losses: Counter[Task] = field(default_factory=Counter)
+    anything_done: bool = False
+
+    def fill(self) -> None:
+        """Start workers while there are chips for them."""
+        while self.waiting and len(self.busy) < self.size:
+            self.busy.append(_started(self.waiting.popleft()))
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """What became of the chips of those that have answered or died; waits for the first."""
+        found = wait([worker.connection for worker in self.busy])
+        for worker in [worker for worker in self.busy if worker.connection in found]:
+            answer = _received(worker)
+            if answer == READY:
+                worker.send(self.workload, tuple(worker.task))
+                continue
+            self.busy.remove(worker)
+            if answer is None:
+                yield from self._lost(worker)
+            elif isinstance(answer, Exception):
+                worker.end()
+                raise answer
+            else:
+                self._give_next(worker)
+                yield Finished(answer)
+
+    def _give_next(self, worker: _Worker) -> None:
+        self.anything_done = True
+        if self.waiting:
+            following = replace(worker, task=self.waiting.popleft())
+            following.send(tuple(following.task))
+            self.busy.append(following)
+        else:
+            worker.end()
+
+    def _lost(self, worker: _Worker) -> Iterator[Outcome]:
+        """A worker has died: its chip is done again, unless it was its third."""
+        task, why = worker.task, _death(worker)
+        self.losses[task] += 1
+        if self.losses[task] < MOST_LOSSES:
+            self.tell(f"a worker {why} while it had {_chip(task)}: it is done again")
+            self.waiting.appendleft(task)
+        elif self.anything_done:
+            yield GivenUp(task, f"its worker {why}, {MOST_LOSSES} times")
+        else:
+            raise AgentError(_hopeless(why))
+
+
+def _started(task: Task) -> _Worker:
+    """A new worker; what it needs is sent when it says that it is ready.
+
+    Were it handed over with the start, `multiprocessing` would wait for ever for a process that
+    dies before it has read it.
+    """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=work, args=(theirs, workload), daemon=True)
-    # An interrupt from the terminal is for us alone, also before the worker can say so: a blocked
-    # signal stays blocked in a process that is started meanwhile. The tracker, which the first
-    # start would begin, unblocks it.
+    process = context.Process(target=work, args=(theirs,), daemon=True)
+    # An interrupt from the terminal is for us alone, also before the worker can say so. The tracker
+    # is begun before, as beginning it unblocks the signal again.
     resource_tracker.ensure_running()
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        with one_thread():
-            process.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+    with interrupts_wait(), one_thread():
+        process.start()
     theirs.close()
-    return _given(_Worker(process, ours, task), task)
+    return _Worker(process, ours, task)
 
 
-def _given(worker: _Worker, task: Task) -> _Worker:
-    with contextlib.suppress(OSError):  # it is dead, as is seen when its answer is waited for
-        worker.connection.send(tuple(task))
-    return _Worker(worker.process, worker.connection, task)
-
-
-def _ready(busy: Sequence[_Worker]) -> list[_Worker]:
-    """Those that have answered or died; waits for the first."""
-    found = wait([worker.connection for worker in busy])
-    return [worker for worker in busy if worker.connection in found]
-
-
-def _received(worker: _Worker) -> dict[str, Any] | None:
-    """A chip's record; None from a worker that died.
-
-    Raises:
-        Exception: what the chip raised.
-    """
+def _received(worker: _Worker) -> Any:
+    """`READY`, a chip's record or the exception that ended it; None from a worker that died."""
     try:
-        answer = worker.connection.recv()
+        return worker.connection.recv()
     except (EOFError, OSError):
         return None
-    if isinstance(answer, Exception):
-        worker.end()
-        raise answer
-    record: dict[str, Any] = answer
-    return record
 
 
 def _death(worker: _Worker) -> str:

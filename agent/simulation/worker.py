@@ -12,16 +12,21 @@ from agent.simulation.chip_life import Workshop, chip_life
 from agent.simulation.plan import Task
 from agent.simulation.workload import Workload
 
+READY = "ready"
+"""The first thing that a worker says: it has started and reads what is sent."""
 
-def work(connection: Connection, workload: Workload) -> None:
-    """Take chips from a connection until it is closed, and send back what became of each.
 
-    What is sent is a chip's record, or the exception that ended it.
+def work(connection: Connection) -> None:
+    """Say `READY`, take the workload, then chips until the connection is closed.
+
+    What is sent for each chip is its record, or the exception that ended it.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started us hears it, and ends us
     keep_freed_memory()
     workshop: Workshop | None = None
     with contextlib.suppress(EOFError, OSError):  # who started us has ended
+        connection.send(READY)
+        workload: Workload = connection.recv()
         while True:
             task = Task(*connection.recv())
             workshop = workshop or Workshop.of(workload)
