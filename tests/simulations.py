@@ -9,30 +9,48 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from agent.simulation.journal import JOURNAL_NAME
-from agent.store.bundle import open_bundle
-from agent.workstation.demo_bundle import DEMO_BUNDLE, read_held_out
-from tests.agent_stores import ROOT, Said
+from agent.simulation.outputs import REPORT, SUMMARY, TABLE
+from tests.agent_stores import ROOT, Said, bundle, data
 
 PATIENCE_S = 240
 
 
-def digits(path: Path, count: int = 60) -> Path:
-    """Held-out digits that come with the demo, as a data file."""
-    held_out = read_held_out(open_bundle(DEMO_BUNDLE), (1, 8, 8))
-    np.savez(path, x=held_out.inputs[:count], y=held_out.labels[:count])
-    return path
+@dataclass(frozen=True)
+class Lot:
+    """A small bundle and data, and chips with read noise: in another order it would be other."""
+
+    folder: Path
+    chips: int = 12
+
+    @classmethod
+    def made(cls, folder: Path) -> Lot:
+        """Write both files."""
+        bundle(folder / "small.npp")
+        data(folder / "data.npz")
+        return cls(folder)
+
+    @property
+    def arguments(self) -> tuple[object, ...]:
+        """Of `npp-agent simulate`."""
+        files = (self.folder / "small.npp", "--data", self.folder / "data.npz")
+        return (*files, "--chip", "sonos", "--ages", "1,1h,1d", "--chips", self.chips, "--json")
+
+
+def same(one: Path, other: Path) -> bool:
+    """Whether two runs left the same, to the bit."""
+    names = (SUMMARY, TABLE, REPORT)
+    return all((one / name).read_bytes() == (other / name).read_bytes() for name in names)
 
 
 def started(*arguments: object, **environment: str) -> subprocess.Popen[str]:
-    """`npp-agent simulate` on the demo's digits, in a group of its own as in a terminal."""
+    """`npp-agent simulate`, in a group of its own as in a terminal."""
     return subprocess.Popen(
-        [sys.executable, "-m", "agent.cli", "simulate", str(DEMO_BUNDLE), *map(str, arguments)],
+        [sys.executable, "-m", "agent.cli", "simulate", *map(str, arguments)],
         cwd=ROOT,
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,

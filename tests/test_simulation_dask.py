@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from agent.simulation.outputs import REPORT, SUMMARY, TABLE
 from tests.agent_stores import ROOT
 from tests.simulations import (
-    digits,
+    Lot,
     ended,
     finished_chips,
+    same,
     simulated,
     started,
     wait_until,
@@ -26,7 +26,6 @@ from tests.simulations import (
 
 pytest.importorskip("distributed")
 pytestmark = pytest.mark.slow
-OPTIONS = ("--chip", "sonos", "--ages", "1,1d", "--chips", 10, "--json")
 
 
 @dataclass
@@ -87,26 +86,21 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
     running.end()
 
 
-def same(one: Path, other: Path) -> bool:
-    names = (SUMMARY, TABLE, REPORT)
-    return all((one / name).read_bytes() == (other / name).read_bytes() for name in names)
-
-
 def test_a_cluster_that_loses_a_worker_gives_the_same_to_the_bit(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    data = digits(tmp_path / "digits.npz")
+    lot = Lot.made(tmp_path)
     local, out = tmp_path / "local", tmp_path / "cluster"
-    assert simulated("--data", data, *OPTIONS, "--out", local).code == 0
+    assert simulated(*lot.arguments, "--out", local).code == 0
     cluster.add_worker()
     cluster.add_worker()
-    process = started("--data", data, *OPTIONS, "--scheduler", cluster.address, "--out", out)
+    process = started(*lot.arguments, "--scheduler", cluster.address, "--out", out)
     wait_until(lambda: len(finished_chips(out)) >= 2, process)
     cluster.workers[0].send_signal(signal.SIGKILL)
     at_death = len(finished_chips(out))
     said = ended(process)
     assert said.code == 0, said.err
-    assert at_death < 10, "the worker was killed when all was done"
+    assert at_death < lot.chips, "the worker was killed when all was done"
     assert said.document["failed"] == []
     assert same(out, local)
 
@@ -114,28 +108,28 @@ def test_a_cluster_that_loses_a_worker_gives_the_same_to_the_bit(
 def test_a_cluster_whose_last_worker_is_lost_waits_for_another(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    data = digits(tmp_path / "digits.npz")
+    lot = Lot.made(tmp_path)
     out = tmp_path / "cluster"
     cluster.add_worker()
-    process = started("--data", data, *OPTIONS, "--scheduler", cluster.address, "--out", out)
+    process = started(*lot.arguments, "--scheduler", cluster.address, "--out", out)
     wait_until(lambda: finished_chips(out), process)
     cluster.workers[0].send_signal(signal.SIGKILL)
     cluster.workers[0].wait()
     kept = finished_chips(out)
-    assert len(kept) < 10, "the worker was killed when all was done"
+    assert len(kept) < lot.chips, "the worker was killed when all was done"
     cluster.add_worker()
     said = ended(process)
     assert said.code == 0, said.err
     assert finished_chips(out)[: len(kept)] == kept
-    assert sorted(chip["seed"] for chip in finished_chips(out)) == list(range(10))
+    assert sorted(chip["seed"] for chip in finished_chips(out)) == list(range(lot.chips))
 
 
 def test_an_interrupt_and_a_lost_scheduler_keep_what_is_finished(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    data = digits(tmp_path / "digits.npz")
+    lot = Lot.made(tmp_path)
     out = tmp_path / "cluster"
-    arguments = ("--data", data, *OPTIONS, "--scheduler", cluster.address, "--out", out)
+    arguments = (*lot.arguments, "--scheduler", cluster.address, "--out", out)
     cluster.add_worker()
     process = started(*arguments)
     wait_until(lambda: finished_chips(out), process)
@@ -155,11 +149,11 @@ def test_an_interrupt_and_a_lost_scheduler_keep_what_is_finished(
 
 
 def test_addresses_that_lead_nowhere_are_one_sentence(cluster: Cluster, tmp_path: Path) -> None:
-    data = digits(tmp_path / "digits.npz")
+    lot = Lot.made(tmp_path)
     for address in ("nonsense", "foo://x:1", "tcp://127.0.0.1:1"):
-        said = simulated("--data", data, *OPTIONS, "--scheduler", address)
+        said = simulated(*lot.arguments, "--scheduler", address)
         assert said.code == 1
         assert f"no Dask scheduler answers at {address}" in said.sentence()
-    said = simulated("--data", data, *OPTIONS, "--scheduler", cluster.address)
+    said = simulated(*lot.arguments, "--scheduler", cluster.address)
     assert said.code == 1
     assert "has no workers; start some with 'dask worker" in said.sentence()

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from agent.simulation.outputs import REPORT, SUMMARY, TABLE
+from agent.simulation.outputs import SUMMARY
 from tests.simulations import (
-    digits,
+    Lot,
     ended,
     finished_chips,
     kill_a_worker,
+    same,
     simulated,
     started,
     wait_until,
@@ -21,8 +22,6 @@ from tests.simulations import (
 )
 
 pytestmark = pytest.mark.slow
-OPTIONS = ("--chip", "sonos", "--ages", "1,1d", "--chips", 10, "--json")
-"""A chip with read noise: whoever draws it in another order gets other figures."""
 
 
 @pytest.fixture(scope="module")
@@ -31,38 +30,33 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def data(folder: Path) -> Path:
-    return digits(folder / "digits.npz")
+def lot(folder: Path) -> Lot:
+    return Lot.made(folder)
 
 
 @pytest.fixture(scope="module")
-def whole(folder: Path, data: Path) -> Path:
+def whole(folder: Path, lot: Lot) -> Path:
     """What an undisturbed worker makes of it."""
-    said = simulated("--data", data, *OPTIONS, "--workers", 1, "--out", folder / "whole")
+    said = simulated(*lot.arguments, "--workers", 1, "--out", folder / "whole")
     assert (said.code, said.err) == (0, "")
-    assert said.document["groups"][0]["chips"] == 10
+    assert said.document["groups"][0]["chips"] == lot.chips
     return folder / "whole"
 
 
-def same(one: Path, other: Path) -> bool:
-    names = (SUMMARY, TABLE, REPORT)
-    return all((one / name).read_bytes() == (other / name).read_bytes() for name in names)
-
-
-def test_two_workers_give_the_same_to_the_bit(folder: Path, data: Path, whole: Path) -> None:
+def test_two_workers_give_the_same_to_the_bit(folder: Path, lot: Lot, whole: Path) -> None:
     out = folder / "two"
     # However many threads NumPy may have, a worker's has one.
     threads = {"OPENBLAS_NUM_THREADS": "2"}
-    said = simulated("--data", data, *OPTIONS, "--workers", 2, "--out", out, **threads)
+    said = simulated(*lot.arguments, "--workers", 2, "--out", out, **threads)
     assert said.code == 0
     assert same(out, whole)
 
 
 def test_an_interrupted_run_keeps_what_is_finished_and_goes_on(
-    folder: Path, data: Path, whole: Path
+    folder: Path, lot: Lot, whole: Path
 ) -> None:
     out = folder / "interrupted"
-    arguments = ("--data", data, *OPTIONS, "--workers", 2, "--out", out)
+    arguments = (*lot.arguments, "--workers", 2, "--out", out)
     process = started(*arguments)
     wait_until(lambda: len(finished_chips(out)) >= 2, process)
     workers = workers_of(process)
@@ -70,8 +64,11 @@ def test_an_interrupted_run_keeps_what_is_finished_and_goes_on(
     said = ended(process)
     assert said.code == 130
     kept = finished_chips(out)
-    assert 2 <= len(kept) < 10
-    assert f"interrupted after {len(kept)} of 10 chips; they are kept in {out}" in said.sentence()
+    assert 2 <= len(kept) < lot.chips
+    assert (
+        f"interrupted after {len(kept)} of {lot.chips} chips; they are kept in {out}"
+        in said.sentence()
+    )
     assert [pid for pid in workers if Path(f"/proc/{pid}").exists()] == []
     assert not (out / SUMMARY).exists()
     # As if the power had gone while the next chip was written.
@@ -79,16 +76,16 @@ def test_an_interrupted_run_keeps_what_is_finished_and_goes_on(
         journal.write('{"group": 0, "seed": 7, "ages": [{"ag')
     again = simulated(*arguments)
     assert again.code == 0
-    assert f"{len(kept)} of 10 chips were finished before" in again.err
+    assert f"{len(kept)} of {lot.chips} chips were finished before" in again.err
     assert finished_chips(out)[: len(kept)] == kept
     assert same(out, whole)
 
 
 def test_a_killed_worker_is_replaced_and_its_chip_done_again(
-    folder: Path, data: Path, whole: Path
+    folder: Path, lot: Lot, whole: Path
 ) -> None:
     out = folder / "killed"
-    process = started("--data", data, *OPTIONS, "--workers", 2, "--out", out)
+    process = started(*lot.arguments, "--workers", 2, "--out", out)
     wait_until(lambda: len(finished_chips(out)) >= 2, process)
     victim = kill_a_worker(process)
     said = ended(process)
@@ -100,10 +97,10 @@ def test_a_killed_worker_is_replaced_and_its_chip_done_again(
 
 
 def test_a_chip_that_kills_its_worker_three_times_is_given_up_and_tried_by_the_next_run(
-    folder: Path, data: Path, whole: Path
+    folder: Path, lot: Lot, whole: Path
 ) -> None:
     out = folder / "deadly"
-    arguments = ("--data", data, *OPTIONS, "--workers", 1, "--out", out)
+    arguments = (*lot.arguments, "--workers", 1, "--out", out)
     process = started(*arguments)
     wait_until(lambda: finished_chips(out), process)
     victims: frozenset[int] = frozenset()
@@ -113,15 +110,15 @@ def test_a_chip_that_kills_its_worker_three_times_is_given_up_and_tried_by_the_n
     assert said.code == 0
     (failed,) = said.document["failed"]
     assert failed["reason"] == "its worker was killed by SIGKILL, 3 times"
-    assert said.document["groups"][0]["chips"] == 9
+    assert said.document["groups"][0]["chips"] == lot.chips - 1
     assert f"chip {failed['seed']} is given up" in said.err
     assert failed["seed"] not in [chip["seed"] for chip in finished_chips(out)]
     assert simulated(*arguments).document["failed"] == []
     assert same(out, whole)
 
 
-def test_workers_that_all_die_at_once_end_the_run(data: Path) -> None:
-    process = started("--data", data, *OPTIONS, "--workers", 1)
+def test_workers_that_all_die_at_once_end_the_run(lot: Lot) -> None:
+    process = started(*lot.arguments, "--workers", 1)
     victims: frozenset[int] = frozenset()
     for _ in range(3):
         victims |= {kill_a_worker(process, but=victims)}
