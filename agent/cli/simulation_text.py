@@ -9,6 +9,9 @@ from agent.cli.table import Cell, pairs, table
 from agent.simulation.ages import age_text
 from agent.simulation.outputs import REPORT
 
+SHOWN = 8
+"""Chips that were given up and are named."""
+
 WHEN = {"never": "never", "once": "at the first age", "each": "at each age"}
 
 
@@ -16,7 +19,8 @@ def report_text(summary: dict[str, Any], out: Path | None) -> str:
     """The whole text, at most 100 columns wide."""
     parts = [_facts(summary), _ages(summary), _worst(summary), _layers(summary)]
     if summary["failed"]:
-        parts.append(f"{len(summary['failed'])} chips were given up, see failed in --json")
+        seeds = ", ".join(str(one["seed"]) for one in summary["failed"][:SHOWN])
+        parts.append(f"given up: {len(summary['failed'])} (seeds {seeds}), see failed in --json")
     if out is not None:
         parts.append(f"results, table and report: {out / REPORT}")
     return "\n\n".join(parts)
