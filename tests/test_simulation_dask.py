@@ -11,8 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from agent import __version__
+from agent.errors import RuntimeUnavailableError
+from agent.simulation.dask_engine import check_versions
 from tests.agent_stores import ROOT
 from tests.simulations import (
     Lot,
@@ -41,18 +45,10 @@ class Cluster:
         found: str = json.loads((self.folder / "scheduler.json").read_text())["address"]
         return found
 
-    def add_worker(self) -> None:
-        self.workers.append(
-            dask(
-                "worker",
-                self.address,
-                "--nthreads",
-                "1",
-                "--no-nanny",
-                "--local-directory",
-                str(self.folder / "scratch"),
-            )
-        )
+    def add_worker(self, *options: str) -> None:
+        scratch = ("--local-directory", str(self.folder / "scratch"))
+        fixed = ("--nthreads", "1", "--no-nanny", *scratch)
+        self.workers.append(dask("worker", self.address, *fixed, *options))
 
     def end(self) -> None:
         for process in (*self.workers, self.scheduler):
@@ -146,6 +142,24 @@ def test_an_interrupt_and_a_lost_scheduler_keep_what_is_finished(
     assert "is gone" in said.err
     assert "Traceback" not in said.err
     assert finished_chips(out)[: len(kept)] == kept
+
+
+def test_workers_without_npp_agent_or_with_another_are_one_sentence(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    lot = Lot.made(tmp_path)
+    (tmp_path / "absent.py").write_text("import sys\nsys.modules['agent'] = None\n")
+    cluster.add_worker("--preload", str(tmp_path / "absent.py"))
+    said = simulated(*lot.arguments, "--scheduler", cluster.address)
+    assert said.code == 1
+    assert "the workers cannot run npp-agent" in said.sentence()
+    assert "ModuleNotFoundError" in said.err
+    with pytest.raises(RuntimeUnavailableError, match=r"has npp-agent .*, the simulation was"):
+        check_versions("0.0.1", np.__version__)
+    with pytest.raises(
+        RuntimeUnavailableError, match=r"has NumPy .*with 1.0: figures would differ"
+    ):
+        check_versions(__version__, "1.0")
 
 
 def test_addresses_that_lead_nowhere_are_one_sentence(cluster: Cluster, tmp_path: Path) -> None:

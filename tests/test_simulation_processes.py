@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
 
 from agent.simulation.outputs import SUMMARY
+from tests.agent_stores import npp_process
 from tests.simulations import (
     Lot,
     ended,
@@ -115,6 +118,29 @@ def test_a_chip_that_kills_its_worker_three_times_is_given_up_and_tried_by_the_n
     assert failed["seed"] not in [chip["seed"] for chip in finished_chips(out)]
     assert simulated(*arguments).document["failed"] == []
     assert same(out, whole)
+
+
+def test_the_memory_of_every_process_is_bounded(folder: Path, data_directory: Path) -> None:
+    """ResNet-8 and all 2,000 images: under 300 MB each."""
+    bundle = folder / "resnet8.npp"
+    images = ("--data", data_directory / "cifar10.npz", "--key")
+    model = str(data_directory / "mlperf-tiny" / "resnet8_float.tflite")
+    samples = ("--samples", str(data_directory / "cifar10.npz"), "--key", "train")
+    options = ("--scheme", "int4-tensor", "--references", "24", "--out", str(bundle))
+    assert npp_process("pack", model, *samples, *options).code == 0
+    fixed = ("--chip", "mismatch-10", "--recalibrate", "once", "--ages", "0,1", "--samples", 8)
+    process = started(bundle, *images, "test", *fixed, "--chips", 2, "--workers", 2, "--json")
+    peaks_kib = {}
+    while process.poll() is None:
+        for pid in (process.pid, *workers_of(process)):
+            with contextlib.suppress(OSError, StopIteration):  # it has ended meanwhile
+                lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+                peak = next(line for line in lines if line.startswith("VmHWM"))
+                peaks_kib[pid] = int(peak.split()[1])
+        time.sleep(0.05)
+    assert ended(process).code == 0
+    assert len(peaks_kib) == 3
+    assert 30e6 < 1024 * min(peaks_kib.values()) <= 1024 * max(peaks_kib.values()) < 300e6
 
 
 def test_workers_that_all_die_at_once_end_the_run(lot: Lot) -> None:

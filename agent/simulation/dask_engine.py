@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -55,8 +56,8 @@ class DaskEngine:
         """
         client = _connected(self.address)
         try:
-            workers = _ready_workers(client, self.address, tell)
-            yield from _outcomes(client, self.address, workload, tasks, AHEAD * workers, tell)
+            _check_workers(client, self.address, tell)
+            yield from _Flight(client, self.address, workload, iter(tasks), tell).outcomes()
         finally:
             client.close(timeout=PATIENCE_S)
 
@@ -84,89 +85,116 @@ def _connected(address: str) -> Client:
         ) from error
 
 
-def _ready_workers(client: Client, address: str, tell: Tell) -> int:
-    """How many worker processes there are; they have what it takes."""
+def _check_workers(client: Client, address: str, tell: Tell) -> None:
+    """There are workers, and they have what it takes."""
     try:
         client.wait_for_workers(1, timeout=PATIENCE_S)
-        facts = client.run(worker_facts)
+        single = client.run(check_versions, *_versions())
     except TimeoutError as error:
         raise RuntimeUnavailableError(
             f"the scheduler at {address} has no workers; start some with 'dask worker {address}'"
         ) from error
+    except AgentError:
+        raise
     except Exception as error:  # whatever unpickling our function there leads to
-        raise RuntimeUnavailableError(_no_agent(error)) from error
-    ours = worker_facts()
-    for worker, said in facts.items():
-        for what in ("npp-agent", "NumPy"):
-            if said[what] != ours[what]:
-                raise RuntimeUnavailableError(
-                    f"the worker {worker} has {what} {said[what]}, here it is {ours[what]}: "
-                    "figures would differ; install the same there"
-                )
-    loose = sum(not said["one thread"] for said in facts.values())
-    if loose:
+        raise RuntimeUnavailableError(
+            f"the workers cannot run npp-agent ({_said(error)}); install npp-agent {__version__} "
+            f"and NumPy {np.__version__} there"
+        ) from error
+    if not all(single.values()):
         tell(
-            f"{loose} of {len(facts)} workers may give NumPy several threads, which changes the "
-            "last bits of figures: start them with OMP_NUM_THREADS=1"
+            f"{sum(not one for one in single.values())} of {len(single)} workers may give NumPy "
+            "several threads, which changes the last bits of figures: start them with "
+            "OMP_NUM_THREADS=1"
         )
-    return len(facts)
 
 
-def worker_facts() -> dict[str, Any]:
-    """What decides whether a worker gives the same figures as we do."""
-    return {"npp-agent": __version__, "NumPy": np.__version__, "one thread": is_one_thread()}
+def _versions() -> tuple[str, str]:
+    return __version__, np.__version__
 
 
-def _outcomes(  # noqa: PLR0913, PLR0917  # what, where, and whom to tell
-    client: Client,
-    address: str,
-    workload: Workload,
-    tasks: Sequence[Task],
-    in_flight: int,
-    tell: Tell,
-) -> Iterator[Outcome]:
-    run = f"npp-agent-{os.getpid()}-{os.urandom(4).hex()}"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that the workload is large is known
-        held = client.submit(_held, workload, key=f"{run}-workload", pure=False)
-    waiting = iter(tasks)
-    chips: dict[str, Task] = {}
+def check_versions(agent_wanted: str, numpy_wanted: str) -> bool:
+    """On a worker: compare what decides about figures; whether NumPy has one thread there.
 
-    def submitted(count: int) -> set[Future]:
+    Raises:
+        RuntimeUnavailableError: another version.
+    """
+    wanted = (agent_wanted, numpy_wanted)
+    for name, here, there in zip(("npp-agent", "NumPy"), _versions(), wanted, strict=True):
+        if here != there:
+            raise RuntimeUnavailableError(
+                f"the worker on {socket.gethostname()} has {name} {here}, the simulation was "
+                f"started with {there}: figures would differ; install the same there"
+            )
+    return is_one_thread()
+
+
+@dataclass
+class _Flight:
+    """Chips on their way: never more than the workers need not to wait for one."""
+
+    client: Client
+    address: str
+    workload: Workload
+    waiting: Iterator[Task]
+    tell: Tell
+    run: str = field(default_factory=lambda: f"npp-agent-{os.getpid()}-{os.urandom(4).hex()}")
+    chips: dict[str, Task] = field(default_factory=dict)
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """What becomes of all of them, in the order in which they are done."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that the workload is large is known
+            held = self.client.submit(_held, self.workload, key=f"{self.run}-workload", pure=False)
+        flying = self._submitted(held, self._room(0))
+        while flying:
+            done = self._first_done(flying)
+            flying -= done
+            flying |= self._submitted(held, self._room(len(flying)))
+            for future in done:
+                yield _outcome(future, self.chips.pop(future.key), self.address)
+                future.release()
+
+    def _submitted(self, held: Future, count: int) -> set[Future]:
         """The next chips, at most so many."""
         futures = set()
-        for task in islice(waiting, count):
-            key = f"{run}-{task.group}-{task.seed}"
-            chips[key] = task
-            futures.add(client.submit(chip_on_worker, held, run, tuple(task), key=key, pure=False))
+        for task in islice(self.waiting, count):
+            key = f"{self.run}-{task.group}-{task.seed}"
+            self.chips[key] = task
+            arguments = (held, self.run, tuple(task), _versions())
+            futures.add(self.client.submit(chip_on_worker, *arguments, key=key, pure=False))
         return futures
 
-    flying = submitted(in_flight)
-    while flying:
-        done = _first_done(client, address, flying, tell)
-        flying = (flying - done) | submitted(len(done))
-        for future in done:
-            yield _outcome(future, chips.pop(future.key), address)
-            future.release()
+    def _room(self, flying: int) -> int:
+        """How many more may be on their way; workers come and go."""
+        return max(AHEAD * max(self._workers(), 1) - flying, 0)
 
-
-def _first_done(client: Client, address: str, flying: set[Future], tell: Tell) -> set[Future]:
-    """Those of the chips in flight that are done; waits for the first, also where nobody works."""
-    from distributed import wait  # noqa: PLC0415 - it is there by now
-
-    told = False
-    while True:
+    def _workers(self) -> int:
         try:
-            with client.as_current():
-                found: set[Future] = wait(flying, PATIENCE_S, "FIRST_COMPLETED").done
-        except TimeoutError:
-            if not told and not client.scheduler_info()["workers"]:
-                tell(f"no worker is left; waiting for another: dask worker {address}")
-                told = True
+            return len(self.client.nthreads())
         except (CancelledError, OSError) as error:
-            raise AgentError(f"the Dask scheduler at {address} is gone ({_said(error)})") from error
-        else:
-            return found
+            raise self._gone(error) from error
+
+    def _first_done(self, flying: set[Future]) -> set[Future]:
+        """Those that are done; waits for the first, also where nobody works."""
+        from distributed import wait  # noqa: PLC0415 - it is there by now
+
+        told = False
+        while True:
+            try:
+                with self.client.as_current():
+                    found: set[Future] = wait(flying, PATIENCE_S, "FIRST_COMPLETED").done
+            except TimeoutError:
+                if not told and not self._workers():
+                    self.tell(f"no worker is left; waiting for another: dask worker {self.address}")
+                    told = True
+            except (CancelledError, OSError) as error:
+                raise self._gone(error) from error
+            else:
+                return found
+
+    def _gone(self, error: BaseException) -> AgentError:
+        return AgentError(f"the Dask scheduler at {self.address} is gone ({_said(error)})")
 
 
 def _outcome(future: Future, task: Task, address: str) -> Outcome:
@@ -194,7 +222,9 @@ _lock = threading.Lock()
 _opened: dict[str, Workshop] = {}
 
 
-def chip_on_worker(workload: Workload, run: str, task: tuple[int, int]) -> dict[str, Any]:
+def chip_on_worker(
+    workload: Workload, run: str, task: tuple[int, int], versions: tuple[str, str]
+) -> dict[str, Any]:
     """One chip, on a worker of the cluster, which opens the workload once.
 
     A worker with several threads does one chip after another all the same: its memory is that of
@@ -202,19 +232,13 @@ def chip_on_worker(workload: Workload, run: str, task: tuple[int, int]) -> dict[
     """
     with _lock:
         if run not in _opened:
+            check_versions(*versions)  # this worker may have come later than all were asked
             keep_freed_memory()
             _opened.clear()  # that of an earlier run
             _opened[run] = Workshop.of(workload)
         return chip_life(_opened[run], Task(*task))
 
 
-def _no_agent(error: Exception) -> str:
-    return (
-        f"the workers cannot run npp-agent ({_said(error)}); install npp-agent {__version__} and "
-        f"NumPy {np.__version__} there"
-    )
-
-
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     words = str(error).split("\n", maxsplit=1)[0][:160]
     return f"{type(error).__name__}: {words}" if words else type(error).__name__
