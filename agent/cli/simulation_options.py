@@ -65,7 +65,7 @@ _OPTIONS = (
     ),
     click.option(
         "--chips",
-        type=click.IntRange(1, 1_000_000),
+        type=click.IntRange(1, 100_000),
         default=20,
         show_default=True,
         help="How many chips; with --sweep, of each value.",

@@ -92,21 +92,23 @@ def simulate(  # noqa: PLR0913, PLR0917  # what, where, and whom to tell
     tasks = lot.tasks()
     journal = Journal.open(out, workload.plan)
     waiting = [task for task in tasks if task not in journal.records]
-    if len(waiting) < len(tasks):
-        tell(f"{len(tasks) - len(waiting)} of {len(tasks)} chips were finished before")
+    done = len(tasks) - len(waiting)
+    if done:
+        tell(f"{done} of {len(tasks)} chips were finished before")
     failed: list[GivenUp] = []
     try:
-        report(len(tasks) - len(waiting), len(tasks))
+        report(done, len(tasks))
         for outcome in engine(workload, waiting, tell) if waiting else ():
             if isinstance(outcome, GivenUp):
                 tell(f"chip {outcome.task.seed} is given up: {outcome.reason}")
                 failed.append(outcome)
             else:
                 journal.add(outcome.record)
-            report(sum(task in journal.records for task in tasks) + len(failed), len(tasks))
+            done += 1
+            report(done, len(tasks))
     except KeyboardInterrupt as stopped:
-        done = sum(task in journal.records for task in tasks)
-        raise SimulationInterruptedError(_how_to_go_on(done, len(tasks), out)) from stopped
+        kept = sum(task in journal.records for task in tasks)
+        raise SimulationInterruptedError(_how_to_go_on(kept, len(tasks), out)) from stopped
     records = [journal.records[task] for task in tasks if task in journal.records]
     return _results(workload, lot, subject, limit, records, failed)
 
