@@ -2,8 +2,8 @@
 
 Every extra here has wheels for x86-64 and for 64-bit ARM (CPython 3.11 to 3.13) and a licence that
 goes with Apache-2.0: MIT (onnxruntime, rich), Apache-2.0 (ai-edge-litert, onnx, flatbuffers), BSD
-(NumPy, click, PyTorch), PSF (matplotlib). tests: MIT, BSD, and MPL-2.0 (hypothesis), none of which
-ships.
+(NumPy, click, PyTorch, dask, distributed), PSF (matplotlib). tests: MIT, BSD, and MPL-2.0
+(hypothesis), none of which ships.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ PACKAGES = [
     "agent.cli",
     "agent.doctor",
     "agent.runtimes",
+    "agent.simulation",
     "agent.store",
     "agent.workstation",
     "calib",
@@ -41,7 +42,10 @@ ONNX_RUNTIME = "onnxruntime>=1.17"
 LITERT = "ai-edge-litert>=2.0"  # also carries the TFLite schema that the importer reads with
 HOST = [LITERT, "onnx>=1.17", "flatbuffers>=24.3", "matplotlib>=3.8", "rich>=13"]
 
+CLUSTER = ["dask>=2024.5", "distributed>=2024.5"]
+
 EXTRAS = {
+    "cluster": CLUSTER,
     "onnx": [ONNX_RUNTIME],
     "litert": [LITERT],
     "host": HOST,
@@ -51,6 +55,7 @@ EXTRAS = {
     ],
     "dev": [
         *HOST,
+        *CLUSTER,
         ONNX_RUNTIME,
         "scikit-learn>=1.4",
         "pytest>=8.2",

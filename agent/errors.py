@@ -4,6 +4,7 @@
     ├── InputError                  a data file, TOML file or value from the user is unusable
     ├── BundleError                 a bundle is damaged, foreign, or of another format
     ├── RuntimeUnavailableError     a runtime is not installed, or cannot do what is asked
+    ├── SimulationInterruptedError  the user stopped a simulation (exit code 130)
     └── StoreError                  the store cannot be read or written
         ├── NoBundleError           no bundle is installed there
         ├── StoreVersionError       the store was written in another format
@@ -36,6 +37,12 @@ class BundleError(AgentError):
 
 class RuntimeUnavailableError(AgentError):
     """A runtime is not installed, or cannot do what is asked of it."""
+
+
+class SimulationInterruptedError(AgentError):
+    """The user stopped a simulation; the sentence says what is kept and how to go on."""
+
+    exit_code: ClassVar[int] = 130
 
 
 class StoreError(AgentError):

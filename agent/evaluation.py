@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from agent.data_file import Data
 from agent.errors import InputError
 from agent.loop import ClosedLoop
+from agent.runtimes.base import Runtime
 from calib.decision import check_labels, decision_graph
-from calib.factors import no_factors
+from calib.factors import Factors, no_factors
 from calib.graph.executor import check_samples, run
 from calib.graph.linear import shapes
 from calib.graph.model import Graph
+from calib.packed import PackedNetwork
 
 Float32 = NDArray[np.float32]
 BATCH_SAMPLES = 50
@@ -37,22 +39,56 @@ class Evaluation:
     """Without classes: the mean over samples of the corrected answer's SQNR against float."""
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Some samples, with what their answers are compared with."""
+
+    x: Float32
+    """[n, ...]"""
+
+    labels: NDArray[np.int64] | None
+    """[n]"""
+
+    reference: Float32 | None
+    """[n, outputs]: the float network's answers, up to the logits."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well certain factors answer; None where there is nothing to compare with."""
+
+    accuracy: float | None
+    agreement: float | None
+    """Share of samples where these answers and the float ones name the same class."""
+
+    output_sqnr_db: float | None
+    """Without classes: the mean over samples of the answers' SQNR against float."""
+
+
 @dataclass
 class _Tally:
-    """What the batches add up to."""
+    """What the batches add up to for certain factors."""
 
-    right: dict[str, int] = field(default_factory=dict)
+    samples: int = 0
+    right: int = 0
     agreed: int = 0
     sqnr_db: float = 0.0
 
-    def add(self, answers: dict[str, Float32], labels: NDArray[np.int64] | None) -> None:
-        classes = {who: values.argmax(axis=1) for who, values in answers.items()}
-        if labels is not None:
-            for who, named in classes.items():
-                self.right[who] = self.right.get(who, 0) + int((named == labels).sum())
-        if "float" in classes:
-            self.agreed += int((classes["corrected"] == classes["float"]).sum())
-            self.sqnr_db += float(_sqnr_db(answers["corrected"], answers["float"]).sum())
+    def add(self, answers: Float32, batch: Batch) -> None:
+        self.samples += len(answers)
+        named = answers.argmax(axis=1)
+        if batch.labels is not None:
+            self.right += int((named == batch.labels).sum())
+        if batch.reference is not None:
+            self.agreed += int((named == batch.reference.argmax(axis=1)).sum())
+            self.sqnr_db += float(_sqnr_db(answers, batch.reference).sum())
+
+    def score(self, *, labelled: bool, compared: bool, classes: bool) -> Score:
+        return Score(
+            accuracy=self.right / self.samples if labelled else None,
+            agreement=self.agreed / self.samples if compared and classes else None,
+            output_sqnr_db=self.sqnr_db / self.samples if compared and not classes else None,
+        )
 
 
 def evaluate(
@@ -74,38 +110,93 @@ def evaluate(
         InputError: the float network is another one.
     """
     network = loop.network
+    reference = reference_graph(network, data, float_graph)
+    factors = {"uncorrected": no_factors(network.layers), "corrected": loop.factors}
+    classes = has_classes(network, data)
+    scores = compare(loop.runtime, factors, _batches(data, reference, report), classes=classes)
+    return Evaluation(
+        samples=len(data.x),
+        float_accuracy=scores["float"].accuracy if reference is not None else None,
+        uncorrected=scores["uncorrected"].accuracy,
+        corrected=scores["corrected"].accuracy,
+        agreement=scores["corrected"].agreement,
+        output_sqnr_db=scores["corrected"].output_sqnr_db,
+    )
+
+
+def compare(
+    runtime: Runtime, factors: Mapping[str, Factors], batches: Iterable[Batch], *, classes: bool
+) -> dict[str, Score]:
+    """Run samples through the chip with each of several factors.
+
+    Args:
+        runtime: the chip.
+        factors: by a name of the caller's choice.
+        batches: all with labels or none, all with float answers or none; at least one.
+        classes: whether answers name classes.
+
+    Returns:
+        The score of each, under its name; where there are float answers, theirs as `float`.
+    """
+    tallies: dict[str, _Tally] = {}
+    labelled = compared = True
+    for batch in batches:
+        labelled, compared = batch.labels is not None, batch.reference is not None
+        answers = {
+            who: _flat(runtime.run(batch.x, which, {}).answers) for who, which in factors.items()
+        }
+        if batch.reference is not None:
+            answers["float"] = batch.reference
+        for who, given in answers.items():
+            tallies.setdefault(who, _Tally()).add(given, batch)
+    return {
+        who: tally.score(labelled=labelled, compared=compared, classes=classes)
+        for who, tally in tallies.items()
+    }
+
+
+def has_classes(network: PackedNetwork, data: Data) -> bool:
+    """Whether answers name classes."""
+    return network.decision.classes or data.y is not None
+
+
+def reference_graph(network: PackedNetwork, data: Data, float_graph: Graph | None) -> Graph | None:
+    """The float network up to its logits, once it and the data have been checked.
+
+    Raises:
+        SampleError: samples or labels that do not fit the network.
+        InputError: the float network is another one.
+    """
     graph = network.decision_graph
     check_samples(graph, data.x)
     shape = shapes(graph)[graph.output]
     reference = None if float_graph is None else _checked(float_graph, graph, shape)
     if data.y is not None:
         check_labels(data.y, len(data.x), shape[-1] if len(shape) == 2 else 0)
-    factors = {"uncorrected": no_factors(network.layers), "corrected": loop.factors}
-    tally = _Tally()
-    for start in range(0, len(data.x), BATCH_SAMPLES):
-        some = slice(start, start + BATCH_SAMPLES)
-        answers = {
-            who: _flat(loop.runtime.run(data.x[some], which, {}).answers)
-            for who, which in factors.items()
-        }
-        if reference is not None:
-            answers["float"] = _flat(run(reference, data.x[some])[reference.output])
-        tally.add(answers, None if data.y is None else data.y[some])
+    return reference
+
+
+def answers_of(graph: Graph, x: Float32) -> Float32:
+    """What a network up to its logits answers, [n, outputs]."""
+    return _flat(run(graph, x)[graph.output])
+
+
+def slices(count: int) -> Iterator[slice]:
+    """The batches of so many samples."""
+    return (slice(start, start + BATCH_SAMPLES) for start in range(0, count, BATCH_SAMPLES))
+
+
+def _batches(
+    data: Data, reference: Graph | None, report: Callable[[int, int], None]
+) -> Iterator[Batch]:
+    for some in slices(len(data.x)):
+        x = data.x[some]
+        yield Batch(
+            x,
+            None if data.y is None else data.y[some],
+            None if reference is None else answers_of(reference, x),
+        )
         report(min(some.stop, len(data.x)), len(data.x))
-    classes = network.decision.classes or data.y is not None
-    return _shares(tally, len(data.x), classes=classes, compared=reference is not None)
-
-
-def _shares(tally: _Tally, samples: int, *, classes: bool, compared: bool) -> Evaluation:
-    right = {who: count / samples for who, count in tally.right.items()}
-    return Evaluation(
-        samples=samples,
-        float_accuracy=right.get("float"),
-        uncorrected=right.get("uncorrected"),
-        corrected=right.get("corrected"),
-        agreement=tally.agreed / samples if classes and compared else None,
-        output_sqnr_db=tally.sqnr_db / samples if compared and not classes else None,
-    )
 
 
 def _checked(float_graph: Graph, graph: Graph, shape: Sequence[int]) -> Graph:

@@ -157,7 +157,7 @@ def open_session(store: Store, **given: float | None) -> Session:
     """
     keep_freed_memory()
     state, bundle = _installed(store)
-    package = _remembering(read_package(bundle))
+    package = with_memory(read_package(bundle))
     history = store.read_history().entries
     remembered = remembered_conditions(state.remembered)
     conditions = changed(remembered, given)
@@ -191,9 +191,21 @@ def open_session(store: Store, **given: float | None) -> Session:
 
 
 def runtime_of(
-    package: Package, chip: Chip, conditions: State, generator: np.random.Generator
+    package: Package,
+    chip: Chip,
+    conditions: State,
+    generator: np.random.Generator,
+    *,
+    fast: bool = False,
 ) -> Runtime:
     """What runs a package's main path.
+
+    Args:
+        package: what the bundle holds.
+        chip: which chip.
+        conditions: its age, temperature and supply.
+        generator: where read noise is drawn from.
+        fast: compute in a statistically equal form where the chip's model has one.
 
     Raises:
         RuntimeUnavailableError: this version has no such runtime, or the package is not quantised.
@@ -208,7 +220,7 @@ def runtime_of(
             f"the bundle of {package.model} holds float weights: install it with --scheme "
             f"{', '.join(SCHEMES)}"
         )
-    return CimRuntime(package.network, chip, conditions, generator)
+    return CimRuntime(package.network, chip, conditions, generator, fast=fast)
 
 
 def _installed(store: Store) -> tuple[InstalledState, Bundle]:
@@ -219,7 +231,7 @@ def _installed(store: Store) -> tuple[InstalledState, Bundle]:
     return state, bundle
 
 
-def _remembering(package: Package) -> Package:
+def with_memory(package: Package) -> Package:
     """The package whose references keep what was computed once."""
     network = package.network
     kept = replace(network, references=remembering(network.references))

@@ -160,6 +160,7 @@ def test_the_keys_are_those_that_the_commands_print(
         ("measure", *where),
         ("calibrate", *where),
         ("evaluate", "--data", data, *where),
+        ("simulate", packed, "--data", data, "--chip", "ideal", "--chips", "2", "--workers", "1"),
         ("status", *where),
         ("history", *where),
         ("rollback", *where),

@@ -38,11 +38,12 @@ HOME_OF = {
     "onnxruntime": "agent/runtimes",
     "matplotlib": "agent/workstation",
     "rich": "agent/workstation",
+    "distributed": "agent/simulation",
 }
 
 # A board has none of these; what imports them at its top is not for a board.
 WORKSTATION_ONLY = ("agent.workstation", "calib.importers", "calib.train")
-WORKSTATION_COMMANDS = {"agent.cli.pack", "agent.cli.demo"}
+WORKSTATION_COMMANDS = {"agent.cli.pack", "agent.cli.demo", "agent.cli.simulate"}
 
 
 @dataclass(frozen=True)

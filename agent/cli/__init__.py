@@ -3,8 +3,7 @@
 import os
 import sys
 
-THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-"""Where the libraries under NumPy look for how many threads they may start."""
+from agent.threads import THREADS
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "measure": ("agent.cli.measure:command", "Compare the chip's layers with the references."),
     "calibrate": ("agent.cli.calibrate:command", "Fit new factors; keep them if they help."),
     "evaluate": ("agent.cli.evaluate:command", "Accuracy of float, uncorrected and corrected."),
+    "simulate": ("agent.cli.simulate:command", "Simulate many chips: accuracy, yield, failures."),
     "status": ("agent.cli.status:command", "Say what is installed, and which factors run."),
     "history": ("agent.cli.history:command", "List what happened in a store."),
     "rollback": ("agent.cli.rollback:command", "Let older factors run again."),

@@ -35,6 +35,7 @@ KNOWN = (
     Known("flatbuffers", "flatbuffers", "reading .tflite models"),
     Known("matplotlib", "matplotlib", "pictures"),
     Known("rich", "rich", "live screens"),
+    Known("distributed", "distributed", "simulations on a cluster"),
 )
 
 
@@ -109,8 +110,10 @@ def abilities(
     by_name = {package.name: package for package in packages}
     tflite = _first_working(by_name, "ai-edge-litert", "tflite-runtime")
     small = "python -m pip install tflite-runtime 'numpy<2'"
-    litert, onnx = (f"python -m pip install 'npp-agent[{e}]'" for e in ("litert", "onnx"))
-    host = "python -m pip install 'npp-agent[host]'"
+    litert, onnx, host, cluster = (
+        f"python -m pip install 'npp-agent[{extra}]'"
+        for extra in ("litert", "onnx", "host", "cluster")
+    )
     return (
         _ability("run on an emulated chip (runtime cim)", [by_name["numpy"]], None),
         _runtime("onnxruntime", by_name["onnxruntime"], onnx if bits == 64 else None, exists),
@@ -118,6 +121,7 @@ def abilities(
         _ability("pack .onnx models", [by_name["onnx"]], host),
         _ability("pack .tflite models", [by_name["ai-edge-litert"], by_name["flatbuffers"]], host),
         _ability("draw pictures", [by_name["matplotlib"]], host),
+        _ability("simulate on a cluster", [by_name["distributed"]], cluster),
     )
 
 

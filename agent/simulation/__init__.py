@@ -1,0 +1,1 @@
+"""A factory of emulated chips: what each goes through, on many processes, and the sum of it."""
