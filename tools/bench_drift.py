@@ -1,0 +1,121 @@
+"""Benchmark of drift: phase-change memory from one second to ten years, beside aihwkit.
+
+    NPP_DATA=DIR python tools/bench_drift.py [--quick] [--images 1000] [--aihwkit-python PYTHON]
+        [--results FILE.jsonl] [--out FILE.md]
+
+ResNet-8 in `int8` on the PCM model, on chips used for nothing else: as it is, with one scalar a
+layer, and calibrated by the closed loop. With the Python of an environment that has aihwkit 1.1.0
+(README: "Beside aihwkit and CrossSim"), the same network and images on its tiles, with its global
+drift compensation. `--results` keeps what was measured, so that a run can be interrupted; the
+picture lies beside the report. One thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+for _threads in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[_threads] = "1"  # before NumPy is imported
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from drift.picture import draw
+from drift.report import report
+from drift.ways import AGES, CASE, CHIPS, Accuracy, through_time
+from emulator.processes import peer_environment
+from recovery.subject import Buffered, buffered, material
+
+from agent.store.package import Package, package_bytes
+
+TOOLS = Path(__file__).resolve().parent
+SAMPLES = 64
+BUFFER = 0
+
+
+def options() -> argparse.Namespace:
+    """What the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="one chip, two ages, 100 images")
+    parser.add_argument("--images", type=int, default=1000, help="test images")
+    parser.add_argument("--aihwkit-python", type=Path, help="a Python that imports aihwkit")
+    parser.add_argument("--results", type=Path, help="file of JSON lines, read and added to")
+    parser.add_argument("--out", type=Path, help="the report, and its picture beside it as PNG")
+    return parser.parse_args()
+
+
+def known(results: Path | None) -> list[Accuracy]:
+    """What was measured before."""
+    if results is None or not results.exists():
+        return []
+    return [Accuracy(**json.loads(line)) for line in results.read_text().splitlines()]
+
+
+def aihwkit(
+    python: Path, shared: Buffered, chips: list[int], ages_s: list[float]
+) -> Iterator[Accuracy]:
+    """The same network and images on aihwkit's tiles, in its own Python."""
+    with tempfile.TemporaryDirectory() as folder:
+        bundle, images = Path(folder) / "network.npp", Path(folder) / "images.npz"
+        bundle.write_bytes(package_bytes(Package(shared.network, CASE.name, "cim")))
+        test = shared.material.test
+        np.savez(images, x=test.x, y=test.y)
+        command = [str(python), str(TOOLS / "emulator" / "aihwkit_drift.py")]
+        command += ["--bundle", str(bundle), "--images", str(images)]
+        command += ["--seeds", *map(str, chips), "--ages-s", *map(str, ages_s)]
+        environment = peer_environment()
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as peer:
+            assert peer.stdout is not None
+            for line in peer.stdout:
+                yield Accuracy(**json.loads(line))
+    if peer.returncode:
+        sys.exit(f"{python} failed with exit code {peer.returncode}: see above")
+
+
+def measured(arguments: argparse.Namespace) -> Iterator[Accuracy]:
+    """What is not known yet, chip by chip."""
+    images = 100 if arguments.quick else arguments.images
+    ages_s = list(AGES.values())[:: 3 if arguments.quick else 1]
+    done = {(one.way.startswith("aihwkit"), one.chip) for one in known(arguments.results)}
+    directory = Path(os.environ["NPP_DATA"])
+    shared = buffered(material(directory, CASE, images), BUFFER)
+    chips = CHIPS[: 1 if arguments.quick else None]
+    for chip in chips:
+        if (False, chip) not in done:
+            yield from through_time(shared, chip, ages_s, SAMPLES)
+    rest = [chip for chip in chips if (True, chip) not in done]
+    if arguments.aihwkit_python is not None and rest:
+        yield from aihwkit(arguments.aihwkit_python, shared, rest, ages_s)
+
+
+def main() -> None:
+    """Measure, and write the report."""
+    arguments = options()
+    if "NPP_DATA" not in os.environ:
+        sys.exit("set NPP_DATA to the folder of the MLPerf Tiny models and the CIFAR-10 data")
+    found = known(arguments.results)
+    for one in measured(arguments):
+        print(f"  {one}", file=sys.stderr, flush=True)
+        found.append(one)
+        if arguments.results:
+            with arguments.results.open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps(asdict(one)) + "\n")
+    directory = Path(os.environ["NPP_DATA"])
+    accuracy = material(directory, CASE, found[0].images).accuracy
+    picture = arguments.out.with_suffix(".png") if arguments.out else None
+    text = report(found, accuracy, picture.name if picture else None)
+    print(text)
+    if arguments.out and picture:
+        arguments.out.write_text(text, encoding="utf-8")
+        draw(found, accuracy, picture)
+
+
+if __name__ == "__main__":
+    main()
