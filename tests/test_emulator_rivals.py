@@ -15,24 +15,34 @@ from agent.runtimes.cim import CimRuntime
 from calib.factors import no_factors
 from device_models.array import Chip, State
 from device_models.product import Ideal
-from tests.small_networks import classifier, packed, samples_for
+from tests.small_networks import classifier, samples_for
 
 pytest.importorskip("torch", reason="pip install npp-agent[bench], or torch 2.10 with aihwkit")
 
 from emulator.torch_network import TorchNetwork, torch_network
 
+from calib.graph.model import Graph
 from calib.packed import PackedNetwork
+from calib.prepare import PackOptions, prepare
+
+GRAPH = classifier(groups=1)
+
+
+def samples(graph: Graph, count: int, seed: int) -> np.ndarray:
+    """Never negative, as images are, and as CrossSim's unsigned converters need them."""
+    return np.abs(samples_for(graph, count, seed))
 
 
 @pytest.fixture(scope="module")
 def network() -> PackedNetwork:
+    options = PackOptions(scheme="int8", held_back=16, references=48)
     with np.errstate(under="ignore"):
-        return packed(classifier(), 64, labels=True, scheme="int8", references=48, held_back=16)
+        return prepare(GRAPH, samples(GRAPH, 64, 1), np.zeros(64, np.intp), options)
 
 
 def check(rival: TorchNetwork, network: PackedNetwork, tolerance: float) -> None:
     """Logits of 40 samples, relative to their spread."""
-    x = samples_for(network.graph, 40, seed=9)
+    x = samples(network.graph, 40, 9)
     runtime = CimRuntime(network, Chip(Ideal()), State(), np.random.default_rng(0))
     ours = runtime.run(x, no_factors(network.layers), {}).answers
     with np.errstate(all="ignore"):

@@ -136,7 +136,7 @@ def test_phase_change_weights(
 @pytest.mark.parametrize("age_s", [1.0, DAY_S, 2 * DAY_S])
 @pytest.mark.parametrize("code", CODES)
 def test_resistive_weights_at_the_ages_of_measurement(code: int, age_s: float) -> None:
-    """Their polynomial is not scaled to another range than 40 uS, hence the same on both sides."""
+    """With the range of 40 uS that the constants are for."""
     quiet = replace(RetentionMemory(), read_noise=0.0)
     agree(our_weights(quiet, code, age_s), their_weights(wan(), code, age_s))
 

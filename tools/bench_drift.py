@@ -5,9 +5,9 @@
 
 ResNet-8 in `int8` on the PCM model, on chips used for nothing else: as it is, with one scalar a
 layer, and calibrated by the closed loop. With the Python of an environment that has aihwkit 1.1.0
-(README: "Beside aihwkit and CrossSim"), the same network and images on its tiles, with its global
-drift compensation. `--results` keeps what was measured, so that a run can be interrupted; the
-picture lies beside the report. One thread.
+(docs/peers.md), the same network and images on its tiles, with its global drift compensation.
+`--results` keeps what was measured, so that a run can be interrupted; the picture lies beside the
+report. One thread.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@
     python tools/bench_emulator.py --quick
 
 ResNet-8 with 8-bit weights and inputs, batches of 64, one thread. Every subject runs in a process
-of its own and all alternate; rivals run in the Python that is given, in the same rounds (README:
-"Beside aihwkit and CrossSim"). What is not there is left out, and the report says why. `--quick`
-takes the demo's small network and needs no data.
+of its own and all alternate; rivals run in the Python that is given, in the same rounds
+(docs/peers.md). What is not there is left out, and the report says why. `--quick` takes the demo's
+small network and needs no data.
 """
 
 from __future__ import annotations

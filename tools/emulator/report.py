@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -55,12 +56,12 @@ def report(run: Run) -> str:
     titles = {one.name: one.title for one in SUBJECTS} | {one.name: one.title for one in RIVALS}
     rows = [_row(titles[name], measured) for name, measured in run.found.items()]
     serial = any(rival.bit_serial and rival.name in run.found for rival in RIVALS)
-    fewer = f", of {run.few} for CrossSim's bit-serial cores" if serial else ""
+    fewer = f" ({run.few} for CrossSim's bit-serial cores)" if serial else ""
     text = TEXT.format(model=run.model, rounds=run.rounds, images=run.images, fewer=fewer)
     sections = [
         "# How fast the emulator is",
         machine("chip seed 1600"),
-        text.strip(),
+        textwrap.fill(text, 100, break_on_hyphens=False),
         markdown_table(HEAD, rows),
     ]
     if run.missing:
@@ -78,14 +79,18 @@ def report(run: Run) -> str:
 def _row(title: str, one: Measured) -> list[str]:
     return [
         title,
-        f"{one.rate:,.3g}" if one.rate < 1000 else f"{one.rate:,.0f}",
-        f"{min(one.rates):,.3g} to {max(one.rates):,.3g}",
+        _rate(one.rate),
+        f"{_rate(min(one.rates))} to {_rate(max(one.rates))}",
         f"{one.factor:.2f}",
         f"{min(one.slower):.2f} to {max(one.slower):.2f}",
         f"{one.build_ms:,.1f}",
         f"{one.peak_mb:,.0f}",
         f"{one.agreement:.0%}",
     ]
+
+
+def _rate(images_per_s: float) -> str:
+    return f"{images_per_s:,.0f}" if images_per_s >= 100 else f"{images_per_s:.3g}"
 
 
 def asked(run: Run) -> list[list[str]]:
