@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drift.names import AGES, OUR_WAYS, OURS, PEER_WAYS, UNCORRECTED
 from drift.report import report as drift_report
-from drift.ways import AGES, OURS, UNCORRECTED, Accuracy
+from drift.ways import Accuracy, complete
 from emulator.alternation import Measured
 from emulator.processes import Peers
 from emulator.report import Run, asked, report
@@ -120,3 +121,21 @@ def test_the_report_of_drift_shows_means_and_extremes() -> None:
     assert rows[OURS] == ["75.0% (70.0% to 80.0%)"] * 2
     assert rows["aihwkit, uncorrected"] == ["15.0% (10.0% to 20.0%)"] * 2
     assert np.isclose(AGES["10 years"], 315_360_000)
+
+
+def test_a_chip_that_was_not_finished_is_measured_again() -> None:
+    ages_s = [1.0, 2.0]
+    chips = {OUR_WAYS: (1, 2), PEER_WAYS: (1,)}
+    found = [
+        Accuracy(way, chip, age_s, 0.5, 100)
+        for ways, some in chips.items()
+        for way in ways
+        for chip in some
+        for age_s in ages_s
+    ]
+    assert complete(found, [1, 2], ages_s) == found
+    cut = [one for one in found if (one.way, one.chip, one.age_s) != (OURS, 2, 2.0)]
+    assert {(one.way in OUR_WAYS, one.chip) for one in complete(cut, [1, 2], ages_s)} == {
+        (True, 1),
+        (False, 1),
+    }

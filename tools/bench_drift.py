@@ -27,9 +27,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from drift.names import AGES, PEER
 from drift.picture import draw
 from drift.report import report
-from drift.ways import AGES, CASE, CHIPS, Accuracy, through_time
+from drift.ways import CASE, CHIPS, Accuracy, complete, through_time
 from emulator.processes import peer_environment
 from recovery.subject import Buffered, buffered, material
 
@@ -79,36 +80,56 @@ def aihwkit(
         sys.exit(f"{python} failed with exit code {peer.returncode}: see above")
 
 
-def measured(arguments: argparse.Namespace) -> Iterator[Accuracy]:
+def measured(arguments: argparse.Namespace, before: list[Accuracy]) -> Iterator[Accuracy]:
     """What is not known yet, chip by chip."""
-    images = 100 if arguments.quick else arguments.images
-    ages_s = list(AGES.values())[:: 3 if arguments.quick else 1]
-    done = {(one.way.startswith("aihwkit"), one.chip) for one in known(arguments.results)}
-    directory = Path(os.environ["NPP_DATA"])
-    shared = buffered(material(directory, CASE, images), BUFFER)
-    chips = CHIPS[: 1 if arguments.quick else None]
+    shared = buffered(material(directory(), CASE, images(arguments)), BUFFER)
+    done = {(one.way.startswith(PEER), one.chip) for one in before}
+    chips = chips_of(arguments)
     for chip in chips:
         if (False, chip) not in done:
-            yield from through_time(shared, chip, ages_s, SAMPLES)
+            yield from through_time(shared, chip, ages_of(arguments), SAMPLES)
     rest = [chip for chip in chips if (True, chip) not in done]
     if arguments.aihwkit_python is not None and rest:
-        yield from aihwkit(arguments.aihwkit_python, shared, rest, ages_s)
+        yield from aihwkit(arguments.aihwkit_python, shared, rest, ages_of(arguments))
+
+
+def directory() -> Path:
+    """The folder of the models and the data.
+
+    Raises:
+        SystemExit: it is not named.
+    """
+    if "NPP_DATA" not in os.environ:
+        sys.exit("set NPP_DATA to the folder of the MLPerf Tiny models and the CIFAR-10 data")
+    return Path(os.environ["NPP_DATA"])
+
+
+def images(arguments: argparse.Namespace) -> int:
+    """How many test images."""
+    return 100 if arguments.quick else int(arguments.images)
+
+
+def chips_of(arguments: argparse.Namespace) -> list[int]:
+    """The chips' seeds."""
+    return list(CHIPS[: 1 if arguments.quick else None])
+
+
+def ages_of(arguments: argparse.Namespace) -> list[float]:
+    """The ages, the youngest first."""
+    return list(AGES.values())[:: 3 if arguments.quick else 1]
 
 
 def main() -> None:
     """Measure, and write the report."""
     arguments = options()
-    if "NPP_DATA" not in os.environ:
-        sys.exit("set NPP_DATA to the folder of the MLPerf Tiny models and the CIFAR-10 data")
-    found = known(arguments.results)
-    for one in measured(arguments):
+    accuracy = material(directory(), CASE, images(arguments)).accuracy
+    found = complete(known(arguments.results), chips_of(arguments), ages_of(arguments))
+    for one in measured(arguments, found):
         print(f"  {one}", file=sys.stderr, flush=True)
         found.append(one)
         if arguments.results:
             with arguments.results.open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps(asdict(one)) + "\n")
-    directory = Path(os.environ["NPP_DATA"])
-    accuracy = material(directory, CASE, found[0].images).accuracy
     picture = arguments.out.with_suffix(".png") if arguments.out else None
     text = report(found, accuracy, picture.name if picture else None)
     print(text)

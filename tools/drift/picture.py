@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from drift.ways import AGES, OURS, Accuracy
+from drift.names import AGES, OURS, PEER
+from drift.ways import Accuracy
 
 DOTS_PER_INCH = 100
 
@@ -26,7 +27,7 @@ def draw(found: Sequence[Accuracy], accuracy: float, path: Path) -> None:
         (line,) = axis.plot(
             ages_s,
             [np.mean(figures) for figures in by_age],
-            "--" if way.startswith("aihwkit") else "-",
+            "--" if way.startswith(PEER) else "-",
             marker="o",
             markersize=4,
             linewidth=2.6 if way == OURS else 1.4,

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from bench_report import machine, markdown_table
 
-from drift.ways import AGES, ONCE, OURS, SCALAR, UNCORRECTED, Accuracy
-
-ORDER = (UNCORRECTED, SCALAR, ONCE, OURS)
+from drift.names import AGES, OUR_WAYS, PEER, PEER_WAYS
+from drift.ways import Accuracy
 
 TEXT = """\
 MLPerf Tiny's ResNet-8 in `int8`, its weights in pairs of phase-change cells as Nandakumar et al.
@@ -41,8 +40,7 @@ it; ours let both cells of a pair live.
 def report(found: Sequence[Accuracy], accuracy: float, picture: str | None) -> str:
     """Markdown, with a table of all ways and ages."""
     chips = sorted({one.chip for one in found})
-    ways = [way for way in ORDER if any(one.way == way for one in found)]
-    ways += [way for way in dict.fromkeys(one.way for one in found) if way not in ORDER]
+    ways = [way for way in (*OUR_WAYS, *PEER_WAYS) if any(one.way == way for one in found)]
     ages = [name for name, age_s in AGES.items() if any(one.age_s == age_s for one in found)]
     rows = [[way, *(_cell(found, way, AGES[name]) for name in ages)] for way in ways]
     text = TEXT.format(
@@ -57,7 +55,7 @@ def report(found: Sequence[Accuracy], accuracy: float, picture: str | None) -> s
         machine("packing seed 0, buffer 0"),
         text.strip(),
     ]
-    if any(one.way.startswith("aihwkit") for one in found):
+    if any(one.way.startswith(PEER) for one in found):
         sections.append(PEERS.strip())
     if picture:
         sections.append(f"![accuracy against age]({picture})")

@@ -12,25 +12,13 @@ from recovery.outcome import Outcome
 from recovery.scoring import score
 from recovery.subject import Buffered, Material, Subject
 
-HOUR_S, DAY_S, YEAR_S = 3600.0, 86_400.0, 365 * 86_400.0
-AGES = {
-    "1 s": 1.0,
-    "1 hour": HOUR_S,
-    "1 day": DAY_S,
-    "1 month": 30 * DAY_S,
-    "1 year": YEAR_S,
-    "10 years": 10 * YEAR_S,
-}
+from drift.names import ONCE, OUR_WAYS, OURS, PEER_WAYS, SCALAR, UNCORRECTED
 
 CHIPS = range(1500, 1505)
 """Used for nothing but these figures, as chips of ours and as the seeds of aihwkit's."""
 
 CASE: Case = next(case for case in CASES if case.device == "pcm")
 """ResNet-8, `int8`, on the PCM model; its age is replaced."""
-
-OURS = "ours, calibrated at this age"
-ONCE = "ours, calibrated after 1 s and never again"
-UNCORRECTED, SCALAR = "uncorrected", "one scalar a layer"
 
 
 @dataclass(frozen=True)
@@ -42,6 +30,22 @@ class Accuracy:
     age_s: float
     accuracy: float
     images: int
+
+
+def complete(
+    found: Sequence[Accuracy], chips: Sequence[int], ages_s: Sequence[float]
+) -> list[Accuracy]:
+    """The records of chips that were measured to the end, ours and aihwkit's each by themselves."""
+    known = {(one.way, one.chip, one.age_s) for one in found}
+    kept = []
+    for ways in (OUR_WAYS, PEER_WAYS):
+        done = {
+            chip
+            for chip in chips
+            if all((way, chip, age_s) in known for way in ways for age_s in ages_s)
+        }
+        kept += [one for one in found if one.way in ways and one.chip in done]
+    return kept
 
 
 def at_age(shared: Buffered, age_s: float) -> Buffered:

@@ -12,18 +12,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from drift.names import BY_COLUMN, BY_TILE, DEFAULT, GLOBAL, PEER_UNCORRECTED
 
 from emulator.aihwkit_network import Tiles, analog_network, modules
 from emulator.torch_network import TorchNetwork, read_network
 
 BATCH = 100
-GLOBAL = "aihwkit, global drift compensation"
 WAYS = {
-    "aihwkit, uncorrected": Tiles("perfect", compensation="none"),
+    PEER_UNCORRECTED: Tiles("perfect", compensation="none"),
     GLOBAL: Tiles("perfect"),
-    "aihwkit, drift compensation of each column": Tiles("perfect", compensation="column"),
-    f"{GLOBAL}, one scale a tile": Tiles("perfect", by_column=False),
-    f"{GLOBAL}, one scale a tile, its default converters": Tiles("default", by_column=False),
+    BY_COLUMN: Tiles("perfect", compensation="column"),
+    BY_TILE: Tiles("perfect", by_column=False),
+    DEFAULT: Tiles("default", by_column=False),
 }
 
 
