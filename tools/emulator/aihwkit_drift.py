@@ -52,8 +52,8 @@ def main() -> None:
         x, y = file["x"], file["y"]
     for seed in arguments.seeds:
         for way, tiles in WAYS.items():
-            torch.manual_seed(seed)
             network = analog_network(given, tiles)
+            torch.manual_seed(seed)
             for module in modules(network):
                 module.program_analog_weights()
             for age_s in arguments.ages_s:
