@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from bench_report import machine, markdown_table
 
-from drift.names import AGES, OUR_WAYS, PEER, PEER_WAYS
+from drift.names import AGES, OUR_WAYS, PEER_WAYS
 from drift.ways import Accuracy
 
 TEXT = """\
@@ -26,41 +26,37 @@ at each age anew, or once after a second.
 
 PEERS = """
 aihwkit 1.1.0 ran in the same measurement: the same network (weights that the 8-bit codes stand for,
-inputs of each layer in the same 8 bits), the same images and seeds, its `PCMLikeNoiseModel` with
-25 uS on tiles of 256 × 256, drifted from age to age. *Global drift compensation* is its own
-`GlobalDriftCompensation`. Unless said otherwise each column's weights take the whole range of
-conductance (`weight_scaling_columnwise`), as ours do, and products are exact
-(`forward.is_perfect`). It has nothing that would learn gains, offsets and a low-rank path on the
-device, so there is no row of that. Its tiles read the difference of a pair back as one weight
-before they let it drift, so that the idle cell of a pair has no programming noise of its own after
-it; ours let both cells of a pair live.
+inputs of each layer in the same 8 bits), the same images, its `PCMLikeNoiseModel` with 25 uS on
+tiles of 256 × 256, drifted from age to age; {chips} chips, seeds {first} to {last} of PyTorch.
+*Global drift compensation* is its own `GlobalDriftCompensation`. Unless said otherwise each
+column's weights take the whole range of conductance (`weight_scaling_columnwise`), as ours do, and
+products are exact (`forward.is_perfect`). It has nothing that would learn gains, offsets and a
+low-rank path on the device, so there is no row of that. How its tiles differ from our pairs stands
+in [peers.md](../peers.md).
 """
 
 
 def report(found: Sequence[Accuracy], accuracy: float, picture: str | None) -> str:
     """Markdown, with a table of all ways and ages."""
-    chips = sorted({one.chip for one in found})
     ways = [way for way in (*OUR_WAYS, *PEER_WAYS) if any(one.way == way for one in found)]
     ages = [name for name, age_s in AGES.items() if any(one.age_s == age_s for one in found)]
     rows = [[way, *(_cell(found, way, AGES[name]) for name in ages)] for way in ways]
-    text = TEXT.format(
-        images=found[0].images,
-        accuracy=accuracy,
-        chips=len(chips),
-        first=chips[0],
-        last=chips[-1],
-    )
     sections = [
         "# Phase-change memory through ten years",
         machine("packing seed 0, buffer 0"),
-        text.strip(),
+        TEXT.format(images=found[0].images, accuracy=accuracy, **_chips(found, OUR_WAYS)).strip(),
     ]
-    if any(one.way.startswith(PEER) for one in found):
-        sections.append(PEERS.strip())
+    if any(one.way in PEER_WAYS for one in found):
+        sections.append(PEERS.format(**_chips(found, PEER_WAYS)).strip())
     if picture:
         sections.append(f"![accuracy against age]({picture})")
     sections.append(markdown_table(("accuracy, mean (worst to best)", *ages), rows))
     return "\n\n".join(sections) + "\n"
+
+
+def _chips(found: Sequence[Accuracy], ways: Sequence[str]) -> dict[str, int]:
+    seeds = sorted({one.chip for one in found if one.way in ways})
+    return {"chips": len(seeds), "first": seeds[0], "last": seeds[-1]}
 
 
 def _cell(found: Sequence[Accuracy], way: str, age_s: float) -> str:
