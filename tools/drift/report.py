@@ -27,7 +27,8 @@ at each age anew, or once after a second.
 PEERS = """
 aihwkit 1.1.0 ran in the same measurement: the same network (weights that the 8-bit codes stand for,
 inputs of each layer in the same 8 bits), the same images, its `PCMLikeNoiseModel` with 25 uS on
-tiles of 256 × 256, drifted from age to age; {chips} chips, seeds {first} to {last} of PyTorch.
+tiles of 256 × 256, drifted from age to age; {chips} chips, seeds {first} to {last} of PyTorch,
+so of the same kind as ours but not the same cells.
 *Global drift compensation* is its own `GlobalDriftCompensation`. Unless said otherwise each
 column's weights take the whole range of conductance (`weight_scaling_columnwise`), as ours do, and
 products are exact (`forward.is_perfect`). It has nothing that would learn gains, offsets and a
