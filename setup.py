@@ -1,9 +1,9 @@
 """What ships, under which name, and what it needs. The settings of the tools are in pyproject.toml.
 
-Every extra here has wheels for x86-64 and for 64-bit ARM (CPython 3.11 to 3.13) and a licence that
-goes with Apache-2.0: MIT (onnxruntime, rich), Apache-2.0 (ai-edge-litert, onnx, flatbuffers), BSD
-(NumPy, click, PyTorch, dask, distributed), PSF (matplotlib). tests: MIT, BSD, and MPL-2.0
-(hypothesis), none of which ships.
+Every extra here has wheels for x86-64 and for 64-bit ARM (CPython 3.11 to 3.13), but for `aihwkit`
+(x86-64, CPython 3.11 and 3.12), and a licence that goes with Apache-2.0: MIT (onnxruntime, rich,
+aihwkit), Apache-2.0 (ai-edge-litert, onnx, flatbuffers), BSD (NumPy, click, PyTorch, SciPy, dask,
+distributed), PSF (matplotlib). tests: MIT, BSD, and MPL-2.0 (hypothesis), none of which ships.
 """
 
 from __future__ import annotations
@@ -52,6 +52,15 @@ EXTRAS = {
     "bench": [
         *HOST,
         "torch>=2.4",  # the rivals of tools/bench_recovery.py; nothing that ships imports it
+    ],
+    # Rivals and oracles of the emulator, for an environment of their own (docs/peers.md): aihwkit's
+    # tiles were built against PyTorch 2.10, and a checkout of CrossSim runs beside them with SciPy.
+    "aihwkit": [
+        "aihwkit==1.1.0",
+        "torch==2.10.*",
+        "scipy>=1.11",
+        "pytest>=8.2",
+        "hypothesis>=6.100",
     ],
     "dev": [
         *HOST,

@@ -46,3 +46,17 @@ def held_weights(array: Array, rows: int, groups: int = 1) -> NDArray[np.float64
     eye = np.repeat(np.eye(rows, dtype=np.uint8)[:, None], groups, axis=1)
     rows_out = array.multiply(eye, 0, np.random.default_rng(0))
     return rows_out.swapaxes(0, 1).astype(np.float64)
+
+
+def agree(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> None:
+    """Equal mean and standard deviation, as far as two samples can tell: five standard errors.
+
+    The error of a sample's variance is taken from its own fourth moment, so that clipped and
+    uniform samples are judged as strictly as normal ones. float32 allows 1e-6 of the mean more.
+    """
+    moments = [(x.mean(), x.var(), np.mean((x - x.mean()) ** 4), x.size) for x in (ours, theirs)]
+    means, variances, fourths, counts = np.array(moments).T
+    of_mean = np.sqrt((variances / counts).sum())
+    assert abs(means[0] - means[1]) < 5 * of_mean + 1e-6 * abs(means[1])
+    of_variance = np.sqrt(((fourths - variances**2) / counts).sum())
+    assert abs(variances[0] - variances[1]) < 5 * of_variance + 1e-12 * means[1] ** 2

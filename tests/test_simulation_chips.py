@@ -216,7 +216,7 @@ def test_a_sweep_makes_a_model_for_each_value() -> None:
     assert found.values == (8, None)
     found = sweep(preset("pcm-adc8"), "periphery.adc_bits=4,8")
     assert [model.periphery.adc_bits for model in found.models] == [4, 8]
-    with pytest.raises(InputError, match="no parameter 'periphery.adc_bits'"):
+    with pytest.raises(InputError, match=r"no parameter 'periphery\.adc_bits'"):
         sweep(preset("pcm"), "periphery.adc_bits=4,8")
 
 

@@ -58,8 +58,8 @@ class TorchLayer:
 
     def __call__(self, x: Tensor, correction: Correction) -> Tensor:
         """The corrected outputs for a layer's input."""
-        x = self._padded(x)
-        seen = torch.fake_quantize_per_tensor_affine(x, self.step, self.zero_point, 0, self.top)
+        x = self.padded(x)
+        seen = self.seen(x)
         weight = self.weight if correction.weight is None else correction.weight
         bias = self.bias
         if correction.gain is not None:
@@ -73,7 +73,12 @@ class TorchLayer:
             return y
         return y + self._expanded(self._product(x, correction.a, None), correction.b)
 
-    def _padded(self, x: Tensor) -> Tensor:
+    def seen(self, x: Tensor) -> Tensor:
+        """What the array gets of an input: quantised as the board does it."""
+        return torch.fake_quantize_per_tensor_affine(x, self.step, self.zero_point, 0, self.top)
+
+    def padded(self, x: Tensor) -> Tensor:
+        """An input with the zeros of the layer's window around it."""
         window = self.layer.window
         if window is None or not any(window.pads):
             return x
