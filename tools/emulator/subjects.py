@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from device_models.bitplane import BitPlaneSram
 from device_models.contract import DeviceModel
+from device_models.periphery import Periphery
 from device_models.presets import preset
 
 FLOAT = "float32"
@@ -41,10 +41,10 @@ class Rival:
     bit_serial: bool = False
 
 
-def noiseless() -> BitPlaneSram:
+def noiseless() -> Periphery:
     """The preset `sram-bitplane` without read noise: static effects, and a converter of 8 bits."""
     model = preset("sram-bitplane")
-    assert isinstance(model, BitPlaneSram)
+    assert isinstance(model, Periphery)
     return replace(model, read_noise_counts=0.0)
 
 
