@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from device_models.array import ArrayWeights, Chip, State, program
 from device_models.bitplane import BitPlaneSram
 from device_models.contract import DeviceModel
+from device_models.converter import converter
 from device_models.pcm import PhaseChangeMemory
 from device_models.pcm_hermes import HermesMemory
 from tests.memory_layers import ROWS, held_weights, level_weights
@@ -124,7 +125,8 @@ def test_bits_help_down_to_the_floor_of_the_cells(cell_sigma: float) -> None:
     for bits in range(4, 13):
         model = sram(adc_bits=bits, cell_sigma=cell_sigma)
         found[bits] = product_sqnr(model)
-        error = model.converter.step_counts**2 / 12 + cell_sigma**2 * 256 / 4
+        step = converter(256, bits, 0.0).step_counts
+        error = step**2 / 12 + cell_sigma**2 * 256 / 4
         assert found[bits] == pytest.approx(10 * math.log10(176 / (5 * error)), abs=0.3)
     assert found[5] - found[4] > 3
     assert found[12] - found[11] < 0.05
