@@ -54,6 +54,11 @@ class Surrogate:
         """How many numbers the surrogate has."""
         return self.gain.size + self.offset.size + self.a.size + self.b.size
 
+    @property
+    def is_identity(self) -> bool:
+        """Whether it changes nothing."""
+        return not self.rank and bool((self.gain == 1).all() and not self.offset.any())
+
     def apply(self, main: Float32, rows: Float32) -> Float32:
         """Correct main-path outputs [..., outputs] made of rows [..., groups, inputs]."""
         corrected = main * self.gain

@@ -101,6 +101,27 @@ class Array(Protocol):
         ...
 
 
+class LevelArray(Array, Protocol):
+    """An array that multiplies signed whole numbers as they are, without planes of them."""
+
+    def multiply_levels(
+        self,
+        levels: NDArray[np.float32],
+        factor: float,
+        generator: np.random.Generator,
+        out: NDArray[np.float32],
+    ) -> None:
+        """The same as `multiply`, times a factor, into memory of the caller's.
+
+        Args:
+            levels: [n, groups, d], code - zero_point of each activation.
+            factor: What one step of a code is worth.
+            generator: As for `multiply`.
+            out: [n, groups, m], for the result.
+        """
+        ...
+
+
 def check_inputs(codes: NDArray[np.uint8], shape: tuple[int, int], input_bits: int) -> None:
     """Refuse activations that an array of [groups, d] = shape cannot take.
 

@@ -56,8 +56,9 @@ class Mismatch(Memory):
 
 
 def exact_dtype(codes: NDArray[np.int8], input_bits: int) -> type[np.floating[Any]]:
-    """The narrowest type in which the product with integer codes is exact."""
-    largest = codes.shape[1] * ((1 << input_bits) - 1) * max(-int(codes.min()), int(codes.max()))
+    """The narrowest type in which the product with integer codes [groups, d, m] is exact."""
+    sums = np.abs(codes.astype(np.int64)).sum(axis=1)
+    largest = int(sums.max()) * ((1 << input_bits) - 1)
     return np.float32 if largest < EXACT_FLOAT32 else np.float64
 
 

@@ -77,13 +77,26 @@ class ProductArray:
     ) -> NDArray[np.float32]:
         """See `Array.multiply`. Inputs are driven as they are signed: a zero drives nothing."""
         check_inputs(codes, self.matrix.shape[:2], self.input_bits)
-        rows = codes.astype(self.matrix.dtype)
+        levels = codes.astype(np.float32)
         if zero_point:
-            rows -= zero_point
-        rows = rows.swapaxes(0, 1)
+            levels -= np.float32(zero_point)
+        out = np.empty((*codes.shape[:2], self.matrix.shape[2]), np.float32)
+        self.multiply_levels(levels, 1.0, generator, out)
+        return out
+
+    def multiply_levels(
+        self,
+        levels: NDArray[np.float32],
+        factor: float,
+        generator: np.random.Generator,
+        out: NDArray[np.float32],
+    ) -> None:
+        """See `LevelArray.multiply_levels`."""
+        rows = levels.astype(self.matrix.dtype, copy=False).swapaxes(0, 1)
         sums = np.matmul(rows, self.matrix)
-        if self.scale is not None:
-            sums *= self.scale
+        worth: float | NDArray[np.float32] = 1.0 if self.scale is None else self.scale
         if self.noise is not None:
+            sums *= worth
             self.noise.add_to(sums, rows, generator)
-        return np.ascontiguousarray(sums.swapaxes(0, 1), dtype=np.float32)
+            worth = 1.0
+        np.multiply(sums, worth * np.float32(factor), out=out.swapaxes(0, 1), casting="same_kind")

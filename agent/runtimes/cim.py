@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,9 @@ from calib.packed import PackedNetwork
 from calib.schemes.weights import QuantisedWeights
 from calib.typical_codes import TypicalCodes
 from device_models.array import Array, ArrayWeights, Chip, State, program
+from device_models.contract import LevelArray
 
-BLOCK_BYTES = 2 * 1024 * 1024
+BLOCK_BYTES = 3 * 1024 * 1024 // 2
 """Of one layer's rows, as float32, that are in memory at once."""
 
 ABREAST_SAMPLES = 8
@@ -80,13 +82,21 @@ class CimRuntime:
         return self._multiply(layer, codes)
 
     def _multiply(self, layer: LinearLayer, codes: NDArray[np.uint8]) -> Float32:
-        code = self._codes[layer.name]
         flat = codes.reshape(-1, layer.groups, layer.inputs)
+        code = self._codes[layer.name]
         product = self._arrays[layer.name].multiply(flat, code.zero_point, self._generator)
         outputs = product.reshape(*codes.shape[:-2], layer.outputs)
         outputs *= np.float32(code.step)
         outputs += layer.bias
         return outputs
+
+    def _multiply_levels(self, layer: LinearLayer, levels: Float32, outputs: Float32) -> None:
+        """The same of signed whole numbers, for arrays that need no planes of them."""
+        array = cast("LevelArray", self._arrays[layer.name])
+        flat = levels.reshape(-1, layer.groups, layer.inputs)
+        out = outputs.reshape(-1, layer.groups, layer.outputs // layer.groups)
+        array.multiply_levels(flat, self._codes[layer.name].step, self._generator, out)
+        outputs += layer.bias
 
     def run(self, samples: Float32, factors: Factors, taps: Positions) -> Trace:
         """Run samples [n, ...] through the chip, a batch at a time."""
@@ -150,14 +160,17 @@ class CimRuntime:
     ) -> Replacement:
         """What runs in a layer's place: the chip and the surrogate, a block of rows at a time."""
         step = max(BLOCK_BYTES // (4 * layer.positions * layer.groups * layer.inputs), 1)
+        idle = surrogate.is_identity
 
         def replacement(x: Float32) -> Float32:
             outputs = np.empty((len(x), layer.positions, layer.outputs), np.float32)
             tapped = []
             for block in _slices(len(x), step):
-                main = self._main(layer, x[block])
-                rows = layer.rows(x[block]) if surrogate.rank else main
-                outputs[block] = surrogate.apply(main, rows)
+                main = outputs[block] if idle else np.empty_like(outputs[block])
+                self._main(layer, x[block], main)
+                if not idle:
+                    rows = layer.rows(x[block]) if surrogate.rank else main
+                    outputs[block] = surrogate.apply(main, rows)
                 if positions is not None:
                     at = (np.arange(len(main))[:, None], positions[block])
                     rows = layer.rows_at(x[block], positions[block])
@@ -168,10 +181,14 @@ class CimRuntime:
 
         return replacement
 
-    def _main(self, layer: LinearLayer, x: Float32) -> Float32:
+    def _main(self, layer: LinearLayer, x: Float32, outputs: Float32) -> None:
         """The chip's outputs [n, positions, m] for a layer's input; padding is the zero point."""
         code = self._codes[layer.name]
-        return self._multiply(layer, layer.rows(code.encode(x), fill=code.zero_point))
+        if hasattr(self._arrays[layer.name], "multiply_levels"):
+            self._multiply_levels(layer, layer.rows(code.levels(x)), outputs)
+        else:
+            rows = layer.rows(code.encode(x), fill=code.zero_point)
+            outputs[:] = self._multiply(layer, rows)
 
     def close(self) -> None:
         """Close arrays that hold more than memory: a plugin's, with a port or a board behind."""

@@ -35,12 +35,23 @@ class ActivationCode:
 
     def encode(self, x: FloatArray) -> NDArray[np.uint8]:
         """Values to the nearest codes; what is out of range is clipped."""
+        return self._rounded(x).astype(np.uint8)
+
+    def levels(self, x: FloatArray) -> NDArray[np.float32]:
+        """The same as signed whole numbers, code − zero_point: zero is zero."""
+        codes = self._rounded(x)
+        if self.zero_point:
+            codes -= np.float32(self.zero_point)
+        return codes
+
+    def _rounded(self, x: FloatArray) -> NDArray[np.float32]:
         with np.errstate(over="ignore", under="ignore"):  # beyond the range, or zero: all the same
             codes = np.multiply(x, np.float32(1.0 / self.step), dtype=np.float32)
-            codes += np.float32(self.zero_point)
+            if self.zero_point:
+                codes += np.float32(self.zero_point)
         np.rint(codes, out=codes)
         np.clip(codes, 0, 2**self.bits - 1, out=codes)
-        return codes.astype(np.uint8)
+        return codes
 
     def decode(self, codes: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Codes to values."""
