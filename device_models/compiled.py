@@ -9,9 +9,9 @@ numba, without it numba is taken where it is. The results are the same, bit for 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from device_models.workspace import Workspace
 
 SWITCH = "NPP_NUMBA"
 
-_ROUNDING = 1e-4
+ROUNDING = 1e-4
 """Steps by which adding the noise in float32 may be off."""
 
 
@@ -50,41 +50,41 @@ def _has_numba() -> bool:
     return find_spec("numba") is not None
 
 
-def added_codes(
-    codes: NDArray[np.uint8],
-    tile: Any,
-    live: NDArray[np.uint8],
-    chain: Converter,
-    generator: np.random.Generator,
-    work: Workspace,
-) -> NDArray[np.float32]:
-    """The codes [groups, n, columns] of a tile's columns, weighted and added over input slices.
+@dataclass(frozen=True)
+class TileWork:
+    """One row tile of bit planes at work."""
 
-    Args:
-        codes: [groups, n, d].
-        tile: The `Columns` of the tile; without bow, capacitors or drop.
-        live: The input slices to compute, of one bit each.
-        chain: The converter: one read, one noise for all sums.
-        generator: Where the key of the noise is drawn from.
-        work: Where the result lies.
-    """
-    from device_models.plane_kernel import add_rows  # noqa: PLC0415 - imports numba
+    matrix: NDArray[np.float32]
+    """[groups, d + 1, columns]: cells in converter steps; the last row is the offset."""
 
-    groups, n = codes.shape[:2]
-    columns = tile.matrix.shape[2]
-    added = work.array("added", (groups, n, columns), np.float32)
-    key = np.uint64(new_key(generator) if chain.is_noisy else 0)
-    near = np.float32(max(0.5 - chain.most_noise_steps - _ROUNDING, -1.0))
-    numbers, top = live.astype(np.int64), np.float32(chain.top_code)
-    for group in range(groups):
-        noise = (
-            chain.is_noisy,
-            near,
-            key,
-            quantiles(chain.noise_steps),
-            (group * len(live) * n * columns),
-        )
-        rows = np.ascontiguousarray(codes[group])
-        idle = tile.idle[group, 0]
-        add_rows(rows, tile.matrix[group], idle, numbers, tile.settled, top, noise, added[group])
-    return added
+    idle: NDArray[np.float32] | None
+    """[groups, 1, columns]: the code of a column that nothing drives, if it is certain."""
+
+    live: NDArray[np.uint8]
+    """Input slices to compute, of one bit each."""
+
+    converter: Converter
+    """With a range, one read, and one noise for all sums."""
+
+    def added_codes(
+        self, codes: NDArray[np.uint8], generator: np.random.Generator, work: Workspace
+    ) -> NDArray[np.float32]:
+        """Convert, and add over the input slices: [groups, n, d] to [groups, n, columns]."""
+        from device_models.plane_kernel import add_rows  # noqa: PLC0415 - imports numba
+
+        chain, (groups, n) = self.converter, codes.shape[:2]
+        columns = self.matrix.shape[2]
+        added = work.array("added", (groups, n, columns), np.float32)
+        none = np.empty(0, np.float32)
+        noise = np.float32(0), np.uint64(0), none
+        if chain.is_noisy:
+            near = np.float32(max(0.5 - chain.most_noise_steps - ROUNDING, -1.0))
+            noise = near, np.uint64(new_key(generator)), quantiles(chain.noise_steps)
+        live, top = self.live.astype(np.int64), np.float32(chain.top_code or 0)
+        for group in range(groups):
+            idle = none if self.idle is None else self.idle[group, 0]
+            first = group * len(live) * n * columns
+            rows = np.ascontiguousarray(codes[group])
+            cells = self.matrix[group], idle, top
+            add_rows(rows, cells, live, noise, (first, added[group]))
+        return added

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_models.column_errors import NO_ERRORS, ColumnErrors
-from device_models.compiled import added_codes, is_compiled
+from device_models.compiled import TileWork, is_compiled
 from device_models.contract import check_inputs
 from device_models.converter import Converter
 from device_models.planes import Slices, Written, stack_slices
@@ -93,7 +93,9 @@ class PlaneArray:
         """Codes [groups, n, d] to the tile's result in counts [groups, n, m]."""
         live = self._live_slices(tile, codes)
         if self._can_compile and is_compiled():
-            added = added_codes(codes, tile, live, self.converter, generator, work)
+            certain = tile.idle if tile.settled else None
+            loop = TileWork(tile.matrix, certain, live, self.converter)
+            added = loop.added_codes(codes, generator, work)
         else:
             added = self._added_codes(tile, codes, live, generator, work)
         if len(live) < self.slices.count:

@@ -15,6 +15,7 @@ import numpy as np
 
 from device_models.read_noise import GAMMA, MIX_ONE, MIX_TWO
 
+njit: Any
 try:
     from numba import njit
 except ImportError:  # it is an extra
@@ -62,12 +63,23 @@ def add_cells(acc: Any, matrix: Any, ones: Any, count: int) -> None:
 
 
 @_compiled
-def disturb(acc: Any, near: Any, hits: Any, key: Any, first: int, table: Any) -> None:
-    """Add its noise to each sum that lies more than `near` from a whole number."""
+def disturb(acc: Any, scratch: tuple[Any, Any], noise: tuple[Any, Any, Any], first: int) -> None:
+    """Add its noise to each sum that lies more than `near` from a whole number.
+
+    Args:
+        acc: [columns] float32.
+        scratch: [columns] of float32 and of int32.
+        noise: `near`, the key, the table of quantiles.
+        first: Place of the first sum in the block.
+    """
+    near, key, table = noise
+    distance, hits = scratch
+    for j in range(len(acc)):
+        distance[j] = abs(acc[j] - np.rint(acc[j]))
     count = 0
     for j in range(len(acc)):
         hits[count] = j
-        count += abs(acc[j] - np.rint(acc[j])) > near
+        count += distance[j] > near
     for hit in range(count):
         j = hits[hit]
         place = np.uint64(first + j)
@@ -79,46 +91,48 @@ def disturb(acc: Any, near: Any, hits: Any, key: Any, first: int, table: Any) ->
 
 
 @_compiled
-def add_rows(  # noqa: PLR0913, PLR0917  # numba takes no dataclass
-    codes: Any, matrix: Any, idle: Any, live: Any, settled: bool, top: Any,
-    noise: tuple[bool, Any, Any, Any, int], added: Any,
-) -> None:  # fmt: skip
+def add_rows(
+    codes: Any,
+    cells: tuple[Any, Any, Any],
+    live: Any,
+    noise: tuple[Any, Any, Any],
+    places: tuple[int, Any],
+) -> None:
     """One group of a row tile: its codes, weighted by input slice and added over slices.
 
     Args:
         codes: [n, d] uint8.
-        matrix: [d + 1, columns]: cells in converter steps; the last row is the offset.
-        idle: [columns]: the code of a column that nothing drives.
+        cells: [d + 1, columns] in converter steps, the last row the offset; [columns] the codes
+            of columns that nothing drives, empty if they are not certain; the highest code.
         live: Numbers of the slices that are computed.
-        settled: Whether an idle column's code is certain.
-        top: Highest code, a float32.
-        noise: Whether there is any, `near`, key, table, place of the first conversion.
-        added: [n, columns] float32, written.
+        noise: See `disturb`; an empty table for none.
+        places: Place of the first conversion; [n, columns] float32 for the result.
     """
-    noisy, near, key, table, first = noise
+    (matrix, idle, top), (first, added) = cells, places
     n, inputs = codes.shape
-    columns = matrix.shape[1]
+    columns, low = matrix.shape[1], np.float32(0)
     nonzero, ones = np.empty(inputs, np.int32), np.empty(inputs, np.int32)
-    acc, hits = np.empty(columns, np.float32), np.empty(columns, np.int32)
+    acc = np.empty(columns, np.float32)
+    scratch = np.empty(columns, np.float32), np.empty(columns, np.int32)
     for r in range(n):
         count = 0
         for i in range(inputs):
             nonzero[count] = i
             count += codes[r, i] != 0
         total = added[r]
-        total[:] = np.float32(0)
+        total[:] = low
         for s in range(len(live)):
             worth, driven = np.float32(1 << live[s]), 0
             for t in range(count):
                 ones[driven] = nonzero[t]
                 driven += (codes[r, nonzero[t]] >> live[s]) & 1
-            if driven == 0 and settled:
+            if driven == 0 and len(idle):
                 for j in range(columns):
                     total[j] += worth * idle[j]
                 continue
             acc[:] = matrix[inputs]
             add_cells(acc, matrix, ones, driven)
-            if noisy:
-                disturb(acc, near, hits, key, first + (s * n + r) * columns, table)
+            if len(noise[2]):
+                disturb(acc, scratch, noise, first + (s * n + r) * columns)
             for j in range(columns):
-                total[j] += worth * min(max(np.rint(acc[j]), np.float32(0)), top)
+                total[j] += worth * min(max(np.rint(acc[j]), low), top)
