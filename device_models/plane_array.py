@@ -63,6 +63,8 @@ class PlaneArray:
 
     slices: Slices
     input_bits: int
+    why_exact: str | None = None
+    """Why a fast form was asked for and this is none."""
 
     def multiply(
         self, codes: NDArray[np.uint8], zero_point: int, generator: np.random.Generator

@@ -51,18 +51,34 @@ def read_noise(
     return found.reshape(shape)
 
 
+def keyed_noise(keys: NDArray[np.uint64], count: int) -> NDArray[np.float32]:
+    """Standard normal figures that belong to keys: [keys, count], the same at every call."""
+    width = -(-count // _LANES)
+    found = _counters(width) * np.uint64(GAMMA) + keys[:, None]
+    _mix(found, np.empty_like(found))
+    picks = found.view("<u2")[:, :count]
+    noise: NDArray[np.float32] = np.empty(picks.shape, np.float32)
+    np.take(quantiles(1.0), picks, mode="clip", out=noise)
+    return noise
+
+
 def _words(key: int, count: int, work: Workspace) -> NDArray[np.uint64]:
     """The first words of a key."""
     found = work.array("words", (count,), np.uint64)
     spare = work.array("spare words", (count,), np.uint64)
     np.multiply(_counters(count), np.uint64(GAMMA), out=found)
     np.add(found, np.uint64(key), out=found)
-    for shift, factor in ((30, MIX_ONE), (27, MIX_TWO), (31, None)):
-        np.right_shift(found, np.uint64(shift), out=spare)
-        np.bitwise_xor(found, spare, out=found)
-        if factor is not None:
-            np.multiply(found, np.uint64(factor), out=found)
+    _mix(found, spare)
     return found
+
+
+def _mix(words: NDArray[np.uint64], spare: NDArray[np.uint64]) -> None:
+    """Turn counters into words, in place."""
+    for shift, factor in ((30, MIX_ONE), (27, MIX_TWO), (31, None)):
+        np.right_shift(words, np.uint64(shift), out=spare)
+        np.bitwise_xor(words, spare, out=words)
+        if factor is not None:
+            np.multiply(words, np.uint64(factor), out=words)
 
 
 @lru_cache(maxsize=4)
