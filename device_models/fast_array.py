@@ -1,13 +1,13 @@
 """A bit-plane array as one product and noise: the fast form, for sweeps.
 
-    y_j = x · w_j + c_j + σ_j h(s) ε(x) + σ'_j h'(s) ε',      s = sum of x
+    y_j = x · w_j + c_j + σ_j h(s) ε_j(x) + σ'_j h'(s) ε'_j,      s = x · v
 
 The weights w hold what converters leave of the cells' deviations (`fast_fit`). Rounding is static:
-the same input is always rounded the same way. So ε(x) is a normal figure that belongs to the input
-row, the output and the chip; ε' is what the read noise adds, new each time.
+the same input is always rounded the same way. So ε(x) are normal figures that belong to the input
+row, the layer and the chip; ε' is what the read noise adds, new each time.
 
-Two more columns of the same product give s, and a number that tells inputs apart: a sum of small
-whole numbers, which float32 holds exactly.
+s is a sum of the inputs, each weighted by a whole number of its own between R/2 and R. It says how
+busy a row is and tells inputs apart: float32 holds it exactly, in whatever order it is added.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_models.contract import check_inputs
-from device_models.read_noise import keyed_noise, new_key
+from device_models.read_noise import places_of, row_noise
 
-EXTRA_COLUMNS = 2
 _SPREAD_KEYS = np.uint64(0xD1342543DE82EF95)
 """Odd, so that different inputs have different keys."""
 
@@ -34,7 +33,7 @@ class Spread:
     """[groups, 1, m]"""
 
     at: NDArray[np.float64]
-    """Rising sums of a row's inputs, in parts of their mean, at which the curve is known."""
+    """Rising sums s, in parts of their mean, at which the curve is known."""
 
     factor: NDArray[np.float64]
     """The curve h there; it stays level outside."""
@@ -54,7 +53,7 @@ class FastArray:
     """The fast form of one layer."""
 
     matrix: NDArray[np.float32]
-    """[groups, d, m + 2]: weights, ones, whole numbers that tell inputs apart."""
+    """[groups, d, m]"""
 
     constant: NDArray[np.float32]
     """[groups, 1, m]"""
@@ -62,8 +61,11 @@ class FastArray:
     nominal_sums: NDArray[np.float32]
     """[groups, 1, m]: what one step of the zero point takes off."""
 
+    probe: NDArray[np.float32]
+    """[groups, d, 1]: v, whole numbers."""
+
     mean_sums: NDArray[np.float32]
-    """[groups, 1]: mean sum of the inputs of typical rows."""
+    """[groups, 1]: mean of s over typical rows."""
 
     rounding: Spread | None
     reading: Spread | None
@@ -76,34 +78,40 @@ class FastArray:
         self, codes: NDArray[np.uint8], zero_point: int, generator: np.random.Generator
     ) -> NDArray[np.float32]:
         """See `Array.multiply`."""
-        groups, inputs, columns = self.matrix.shape
-        check_inputs(codes, (groups, inputs), self.input_bits)
-        outputs = columns - EXTRA_COLUMNS
-        product = np.matmul(codes.swapaxes(0, 1).astype(np.float32), self.matrix)
-        result = product[..., :outputs] + (
-            self.constant - np.float32(zero_point) * self.nominal_sums
-        )
-        sums = product[..., outputs] / self.mean_sums
-        if self.rounding is not None:
-            noise = self._own_noise(product[..., outputs + 1], outputs)
-            result += _scaled(noise, self.rounding, sums)
-        if self.reading is not None:
-            keys = np.full(1, new_key(generator), np.uint64)
-            noise = keyed_noise(keys, result.size).reshape(result.shape)
-            result += _scaled(noise, self.reading, sums)
+        check_inputs(codes, self.matrix.shape[:2], self.input_bits)
+        rows = codes.swapaxes(0, 1).astype(np.float32)
+        result = np.matmul(rows, self.matrix)
+        result += self.constant - np.float32(zero_point) * self.nominal_sums
+        if self.rounding is not None or self.reading is not None:
+            self._disturb(result, np.matmul(rows, self.probe)[..., 0], generator)
         return np.ascontiguousarray(result.swapaxes(0, 1))
 
-    def _own_noise(self, numbers: NDArray[np.float32], outputs: int) -> NDArray[np.float32]:
-        """The figures of the rows with these numbers: [groups, n, m]."""
-        groups, n = numbers.shape
-        keys = numbers.astype(np.uint64)
-        keys += np.arange(groups, dtype=np.uint64)[:, None] << np.uint64(32)
+    def _disturb(
+        self,
+        result: NDArray[np.float32],
+        sums: NDArray[np.float32],
+        generator: np.random.Generator,
+    ) -> None:
+        """Add rounding and read noise to results [groups, n, m] of rows with sums [groups, n]."""
+        relative = sums / self.mean_sums
+        if self.rounding is not None:
+            _add(result, self.rounding, relative, self._own_places(sums))
+        if self.reading is not None:
+            places = generator.integers(0, 1 << 16, sums.shape, np.uint16)
+            _add(result, self.reading, relative, places)
+
+    def _own_places(self, sums: NDArray[np.float32]) -> NDArray[np.uint64]:
+        """Where the figures of rows with these sums stand: [groups, n]."""
+        keys = sums.astype(np.uint64)
+        keys += np.arange(len(sums), dtype=np.uint64)[:, None] << np.uint64(32)
         keys *= _SPREAD_KEYS
         keys ^= np.uint64(self.key)
-        return keyed_noise(keys.reshape(-1), outputs).reshape(groups, n, outputs)
+        return places_of(keys)
 
 
-def _scaled(noise: NDArray[np.float32], spread: Spread, sums: NDArray[Any]) -> NDArray[np.float32]:
-    noise *= spread.sigma
-    noise *= spread.of(sums)[:, :, None]
-    return noise
+def _add(
+    result: NDArray[np.float32], spread: Spread, sums: NDArray[Any], places: NDArray[Any]
+) -> None:
+    noise = row_noise(places.reshape(-1), result.shape[2]).reshape(result.shape)
+    noise *= spread.deviations(sums)
+    result += noise

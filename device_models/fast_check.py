@@ -16,8 +16,11 @@ MOST_COMMON = 0.1
 MOST_BIAS = 0.1
 """Mean square of the outputs' mean errors, in parts of their variance."""
 
-MOST_REST = 0.25
+MOST_REST = 1.0
 """Variance of the rest, in parts of the variance of the outputs."""
+
+LEAST_REST = 1e-5
+"""The same: so small a rest, 50 dB below the outputs, need not be described well."""
 
 
 def why_not(rows: Rows) -> str | None:
@@ -30,21 +33,30 @@ def why_not(rows: Rows) -> str | None:
 def _why_not(found: Fit, tried: Rows) -> str | None:
     rest = tried.exact - found.mean(tried)
     expected = expected_variance(found, tried)
-    if not expected.any():
-        return None if np.abs(rest).max() <= 1e-4 * np.abs(tried.exact).max() else "its errors vary"
-    share = expected.mean() / max(tried.exact.var(axis=1).mean(), np.finfo(float).tiny)
+    signal = max(float(tried.exact.var(axis=1).mean()), float(np.finfo(float).tiny))
+    share = max(float(expected.mean()), float(np.square(rest).mean())) / signal
+    if share <= LEAST_REST:
+        return None
     if share > MOST_REST:
         return f"rounding is {share:.0%} of the variance of its outputs, more than {MOST_REST:.0%}"
+    if not expected.any():
+        return "its rounding did not show in the first three quarters of the typical rows"
+    return _misfit(rest, expected)
+
+
+def _misfit(rest: NDArray[np.float64], expected: NDArray[np.float64]) -> str | None:
+    """What is wrong with the rests [groups, n, m] of rows that were not fitted to."""
+    rows = rest.shape[1]
     ratio = float(np.square(rest).sum() / expected.sum())
-    room = MOST_VARIANCE + 3 * np.sqrt(2 / tried.count)
+    room = MOST_VARIANCE + 3 * np.sqrt(2 / rows)
     if not 1 / room <= ratio <= room:
         return f"the variance of its rounding is {ratio:.2f} times that of the fast form"
     scaled = rest / np.sqrt(np.maximum(expected, expected.max() * 1e-6))
     bias = float(np.square(scaled.mean(axis=1)).mean())
-    if bias > MOST_BIAS + 3 / tried.count:
+    if bias > MOST_BIAS + 3 / rows:
         return f"the fast form is off by {np.sqrt(bias):.2f} standard deviations on average"
     common = common_share(scaled)
-    if common > MOST_COMMON + 3 / np.sqrt(tried.count):
+    if common > MOST_COMMON + 3 / np.sqrt(rows):
         return f"the rounding errors of its outputs are correlated ({common:.2f})"
     return None
 
@@ -66,4 +78,7 @@ def common_share(scaled: NDArray[np.float64]) -> float:
         return 0.0
     together = float(scaled.mean(axis=2).var(axis=1).mean())
     alone = float(scaled.var(axis=1).mean())
-    return (together * outputs / max(alone, np.finfo(float).tiny) - 1) / (outputs - 1)
+    share: float = (together * outputs / max(alone, float(np.finfo(float).tiny)) - 1) / (
+        outputs - 1
+    )
+    return share

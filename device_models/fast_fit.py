@@ -3,7 +3,7 @@
 Let W be the nominal weights, ΔW the chip's own deviation from them, y the exact result without the
 zero point. Per output the least squares of
 
-    y - x·W  ≈  α (x·W) + β (x·ΔW) + γ s + c,      s = sum of x
+    y - x·W  ≈  α (x·W) + β (x·ΔW) + γ s + c,      s how busy the row is (`fast_array`)
 
 say what the converters do to the mean (Bussgang: any non-linearity is a gain and an uncorrelated
 rest). β is the share of the deviations that rounding lets through: near 0 where they are small
@@ -39,7 +39,7 @@ class Rows:
     """What the cells' deviations, undisturbed, would add."""
 
     sums: NDArray[np.float64]
-    """[groups, n]: sum of the inputs, in parts of its mean."""
+    """[groups, n]: s, in parts of its mean over all typical rows."""
 
     exact: NDArray[np.float64]
     """Mean of the reads."""

@@ -13,6 +13,7 @@ the very figures that NumPy finds for all.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,15 +52,34 @@ def read_noise(
     return found.reshape(shape)
 
 
-def keyed_noise(keys: NDArray[np.uint64], count: int) -> NDArray[np.float32]:
-    """Standard normal figures that belong to keys: [keys, count], the same at every call."""
-    width = -(-count // _LANES)
-    found = _counters(width) * np.uint64(GAMMA) + keys[:, None]
-    _mix(found, np.empty_like(found))
-    picks = found.view("<u2")[:, :count]
-    noise: NDArray[np.float32] = np.empty(picks.shape, np.float32)
-    np.take(quantiles(1.0), picks, mode="clip", out=noise)
-    return noise
+def row_noise(places: NDArray[Any], width: int) -> NDArray[np.float32]:
+    """Standard normal figures for rows: [rows, width], the same for the same places.
+
+    A row's figures stand side by side in a shuffled table of the quantiles, from its place on: ten
+    times as cheap as one by one. Each is normal; two of one row, or of two rows whose places are
+    independent, are uncorrelated but for some parts in a thousand of chance in the shuffling.
+
+    Args:
+        places: [rows] whole numbers from 0 to 65,535.
+        width: Figures of a row.
+    """
+    rows = np.lib.stride_tricks.sliding_window_view(_shuffled(width), width)
+    found: NDArray[np.float32] = rows[places]
+    return found
+
+
+@lru_cache(maxsize=16)
+def _shuffled(width: int) -> NDArray[np.float32]:
+    """The quantiles in an order without meaning, the first ones once more at the end."""
+    table = np.random.Generator(np.random.PCG64(0)).permutation(quantiles(1.0))
+    return np.concatenate([table, np.resize(table, width)])
+
+
+def places_of(keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """A place in the table for each key, in place of it."""
+    keys += np.uint64(GAMMA)
+    _mix(keys, np.empty_like(keys))
+    return np.right_shift(keys, np.uint64(48), out=keys)
 
 
 def _words(key: int, count: int, work: Workspace) -> NDArray[np.uint64]:
