@@ -18,34 +18,38 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from device_models.compiled import is_compiled
 from device_models.contract import check_inputs
-from device_models.read_noise import places_of, row_noise
+from device_models.read_noise import places_of, row_noise, shuffled
 
 _SPREAD_KEYS = np.uint64(0xD1342543DE82EF95)
 """Odd, so that different inputs have different keys."""
 
+LEAST_SQUARE = 0.02
+"""A row's variance is at least this part of the mean."""
+
 
 @dataclass(frozen=True)
 class Spread:
-    """Standard deviation of a noise: one figure for each output, one curve for all rows."""
+    """Standard deviation of a noise: one figure for each output, times h of the row."""
 
     sigma: NDArray[np.float32]
     """[groups, 1, m]"""
 
-    at: NDArray[np.float64]
-    """Rising sums s, in parts of their mean, at which the curve is known."""
-
-    factor: NDArray[np.float64]
-    """The curve h there; it stays level outside."""
+    slope: float
+    """How much faster than the mean the variance grows: h² = 1 + slope · (s - 1)."""
 
     def of(self, sums: NDArray[Any]) -> NDArray[np.float32]:
-        """The curve, for rows whose inputs add up to `sums`, in parts of the mean."""
-        factors: NDArray[np.float32] = np.interp(sums, self.at, self.factor).astype(np.float32)
-        return factors
+        """What h is for rows with sums s, in parts of the mean."""
+        squares = np.float32(1) + np.float32(self.slope) * (sums - np.float32(1))
+        np.maximum(squares, np.float32(LEAST_SQUARE), out=squares)
+        heights: NDArray[np.float32] = np.sqrt(squares, dtype=np.float32)
+        return heights
 
-    def deviations(self, sums: NDArray[Any]) -> NDArray[np.float32]:
-        """Standard deviations [groups, n, m] for sums [groups, n]."""
-        return self.sigma * self.of(sums)[:, :, None]
+    def variances(self, sums: NDArray[Any]) -> NDArray[np.float64]:
+        """Variances [groups, n, m] for sums [groups, n]."""
+        heights = np.square(self.of(sums.astype(np.float32)), dtype=np.float64)
+        return np.square(self.sigma, dtype=np.float64) * heights[:, :, None]
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ class FastArray:
         generator: np.random.Generator,
     ) -> None:
         """Add rounding and read noise to results [groups, n, m] of rows with sums [groups, n]."""
-        relative = sums / self.mean_sums
+        relative: NDArray[np.float32] = sums / self.mean_sums
         if self.rounding is not None:
             _add(result, self.rounding, relative, self._own_places(sums))
         if self.reading is not None:
@@ -110,8 +114,16 @@ class FastArray:
 
 
 def _add(
-    result: NDArray[np.float32], spread: Spread, sums: NDArray[Any], places: NDArray[Any]
+    result: NDArray[np.float32], spread: Spread, sums: NDArray[np.float32], places: NDArray[Any]
 ) -> None:
+    """Add the noise that stands at these places, in place; compiled it is the same."""
+    heights = spread.of(sums)
+    if is_compiled():
+        from device_models.plane_kernel import add_noise  # noqa: PLC0415 - imports numba
+
+        add_noise(result, shuffled(result.shape[2]), places.astype(np.int64), spread.sigma, heights)
+        return
     noise = row_noise(places.reshape(-1), result.shape[2]).reshape(result.shape)
-    noise *= spread.deviations(sums)
+    noise *= spread.sigma
+    noise *= heights[:, :, None]
     result += noise

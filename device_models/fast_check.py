@@ -65,9 +65,9 @@ def expected_variance(found: Fit, rows: Rows) -> NDArray[np.float64]:
     """Of the mean of the reads: [groups, n, m]."""
     total = np.zeros(rows.exact.shape)
     if found.rounding is not None:
-        total += np.square(found.rounding.deviations(rows.sums), dtype=np.float64)
+        total += found.rounding.variances(rows.sums)
     if found.reading is not None:
-        total += np.square(found.reading.deviations(rows.sums), dtype=np.float64) / rows.reads
+        total += found.reading.variances(rows.sums) / rows.reads
     return total
 
 

@@ -26,7 +26,6 @@ from device_models.fast_array import Spread
 
 FEATURES = 4
 LEAST_ROWS = 96
-ROWS_A_KNOT, MOST_KNOTS = 48, 6
 _RIDGE = 1e-6
 
 
@@ -114,18 +113,13 @@ def _least_squares(features: NDArray[np.float64], wanted: NDArray[np.float64]) -
 
 
 def spread_of(squares: NDArray[np.float64], sums: NDArray[np.float64]) -> Spread | None:
-    """The spread of squared deviations [groups, n, m] of rows with sums [groups, n]."""
+    """The spread of squared deviations [groups, n, m] of rows with sums s [groups, n]."""
     variance = np.maximum(squares.mean(axis=1, keepdims=True), 0)
     if not variance.any():
         return None
-    known = np.broadcast_to(variance > 0, squares.shape)
-    relative = squares / np.where(variance > 0, variance, 1)
-    weights = known.sum(axis=2).reshape(-1)
-    rows = np.where(known, relative, 0).sum(axis=2).reshape(-1)
-    order = np.argsort(sums, axis=None)
-    order = order[weights[order] > 0]
-    knots = int(np.clip(sums.shape[1] // ROWS_A_KNOT, 1, MOST_KNOTS))
-    parts = np.array_split(order, knots)
-    at = np.array([sums.reshape(-1)[part].mean() for part in parts])
-    height = np.array([rows[part].sum() / weights[part].sum() for part in parts])
-    return Spread(np.sqrt(variance).astype(np.float32), at, np.sqrt(np.maximum(height, 0)))
+    relative = squares / np.where(variance > 0, variance, np.inf)
+    known = (variance > 0).sum(axis=2)
+    rows = relative.sum(axis=2)
+    busy = sums - sums.mean(axis=1, keepdims=True)
+    slope = float((busy * rows).sum() / max((busy**2 * known).sum(), 1e-12))
+    return Spread(np.sqrt(variance).astype(np.float32), slope)

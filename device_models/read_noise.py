@@ -63,13 +63,13 @@ def row_noise(places: NDArray[Any], width: int) -> NDArray[np.float32]:
         places: [rows] whole numbers from 0 to 65,535.
         width: Figures of a row.
     """
-    rows = np.lib.stride_tricks.sliding_window_view(_shuffled(width), width)
+    rows = np.lib.stride_tricks.sliding_window_view(shuffled(width), width)
     found: NDArray[np.float32] = rows[places]
     return found
 
 
 @lru_cache(maxsize=16)
-def _shuffled(width: int) -> NDArray[np.float32]:
+def shuffled(width: int) -> NDArray[np.float32]:
     """The quantiles in an order without meaning, the first ones once more at the end."""
     table = np.random.Generator(np.random.PCG64(0)).permutation(quantiles(1.0))
     return np.concatenate([table, np.resize(table, width)])
