@@ -1,10 +1,11 @@
 """A bit-plane array as one product and noise: the fast form, for sweeps.
 
-    y_j = x · w_j + c_j + σ_j h(s) ε_j(x) + σ'_j h'(s) ε'_j,      s = x · v
+    y = x · W + c + h(s) M ε(x) + h'(s) σ' ε',      s = x · v
 
-The weights w hold what converters leave of the cells' deviations (`fast_fit`). Rounding is static:
+The weights W hold what converters leave of the cells' deviations (`fast_fit`). Rounding is static:
 the same input is always rounded the same way. So ε(x) are normal figures that belong to the input
-row, the layer and the chip; ε' is what the read noise adds, new each time.
+row, the layer and the chip, and M gives them the variances and correlations that the outputs'
+rounding has; ε' is what the read noise adds, new each time and each output's own.
 
 s is a sum of the inputs, each weighted by a whole number of its own between R/2 and R. It says how
 busy a row is and tells inputs apart: float32 holds it exactly, in whatever order it is added.
@@ -31,25 +32,31 @@ LEAST_SQUARE = 0.02
 
 @dataclass(frozen=True)
 class Spread:
-    """Standard deviation of a noise: one figure for each output, times h of the row."""
+    """A noise of a layer's outputs: how large it is on average, times h of the row."""
 
-    sigma: NDArray[np.float32]
-    """[groups, 1, m]"""
+    mixing: NDArray[np.float32]
+    """From independent unit noise to that of a mean row: [groups, m, m], symmetric; of outputs
+    that have nothing in common its diagonal alone, [groups, 1, m]."""
 
     slope: float
     """How much faster than the mean the variance grows: h² = 1 + slope · (s - 1)."""
 
     def of(self, sums: NDArray[Any]) -> NDArray[np.float32]:
         """What h is for rows with sums s, in parts of the mean."""
-        squares = np.float32(1) + np.float32(self.slope) * (sums - np.float32(1))
-        np.maximum(squares, np.float32(LEAST_SQUARE), out=squares)
-        heights: NDArray[np.float32] = np.sqrt(squares, dtype=np.float32)
-        return heights
+        return heights_of(self.slope, sums)
 
-    def variances(self, sums: NDArray[Any]) -> NDArray[np.float64]:
-        """Variances [groups, n, m] for sums [groups, n]."""
-        heights = np.square(self.of(sums.astype(np.float32)), dtype=np.float64)
-        return np.square(self.sigma, dtype=np.float64) * heights[:, :, None]
+    @property
+    def is_mixed(self) -> bool:
+        """Whether outputs have something in common."""
+        return bool(self.mixing.shape[1] > 1)
+
+
+def heights_of(slope: float, sums: NDArray[Any]) -> NDArray[np.float32]:
+    """How much noisier than the mean row those with sums s are: h."""
+    squares = np.float32(1) + np.float32(slope) * (sums - np.float32(1))
+    np.maximum(squares, np.float32(LEAST_SQUARE), out=squares)
+    heights: NDArray[np.float32] = np.sqrt(squares).astype(np.float32, copy=False)
+    return heights
 
 
 @dataclass(frozen=True)
@@ -118,12 +125,17 @@ def _add(
 ) -> None:
     """Add the noise that stands at these places, in place; compiled it is the same."""
     heights = spread.of(sums)
-    if is_compiled():
+    if not spread.is_mixed and is_compiled():
         from device_models.plane_kernel import add_noise  # noqa: PLC0415 - imports numba
 
-        add_noise(result, shuffled(result.shape[2]), places.astype(np.int64), spread.sigma, heights)
+        add_noise(
+            result, shuffled(result.shape[2]), places.astype(np.int64), spread.mixing, heights
+        )
         return
     noise = row_noise(places.reshape(-1), result.shape[2]).reshape(result.shape)
-    noise *= spread.sigma
+    if spread.is_mixed:
+        noise = np.matmul(noise, spread.mixing)
+    else:
+        noise *= spread.mixing
     noise *= heights[:, :, None]
     result += noise

@@ -7,8 +7,8 @@ zero point. Per output the least squares of
 
 say what the converters do to the mean (Bussgang: any non-linearity is a gain and an uncorrelated
 rest). β is the share of the deviations that rounding lets through: near 0 where they are small
-beside a step, 1 where they are large. The rest is rounding: its variance for each output, and how
-it grows with s. What repeated reads differ by is read noise.
+beside a step, 1 where they are large. The rest is rounding: its covariance over outputs, and how it
+grows with s. What repeated reads differ by is read noise.
 
 Nothing says beforehand that this describes a layer. So it is found on three quarters of the typical
 rows and held against the exact path on the last quarter.
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from device_models.fast_array import Spread
+from device_models.fast_array import Spread, heights_of
 
 FEATURES = 4
 LEAST_ROWS = 96
@@ -95,9 +95,27 @@ def fit(rows: Rows) -> Fit:
     shares = _least_squares(features, wanted)
     rest = wanted - np.matmul(features, shares[..., None])[..., 0]
     rest = rest.swapaxes(1, 2) * np.sqrt(rows.count / (rows.count - FEATURES))
-    reading = spread_of(rows.reading, rows.sums)
-    rounding = spread_of(np.square(rest) - rows.reading / rows.reads, rows.sums)
-    return Fit(shares, rounding, reading)
+    slope = _slope(rows.reading, rows.sums)
+    sigma = np.sqrt(rows.reading.mean(axis=1, keepdims=True)).astype(np.float32)
+    reading = Spread(sigma, slope) if sigma.any() else None
+    return Fit(shares, _rounding(rest, rows), reading)
+
+
+def _rounding(rest: NDArray[np.float64], rows: Rows) -> Spread | None:
+    """The spread of the rests [groups, n, m] that is not read noise."""
+    slope = _slope(np.square(rest) - rows.reading / rows.reads, rows.sums)
+    outputs = rest.shape[2]
+    covariance = np.matmul(rest.swapaxes(1, 2), rest)
+    itself = np.eye(outputs, dtype=bool)
+    covariance *= np.where(itself, 1.0, rows.count / (rows.count + outputs))  # the rest is chance
+    covariance[:, itself] -= rows.reading.sum(axis=1) / rows.reads
+    covariance /= np.square(heights_of(slope, rows.sums), dtype=np.float64).sum(axis=1)[
+        :, None, None
+    ]
+    size, axes = np.linalg.eigh(covariance)
+    root = np.sqrt(np.maximum(size, 0))
+    mixing = np.matmul(axes * root[:, None], axes.swapaxes(1, 2)).astype(np.float32)
+    return Spread(mixing, slope) if mixing.any() else None
 
 
 def _least_squares(features: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[Any]:
@@ -112,14 +130,11 @@ def _least_squares(features: NDArray[np.float64], wanted: NDArray[np.float64]) -
     return found
 
 
-def spread_of(squares: NDArray[np.float64], sums: NDArray[np.float64]) -> Spread | None:
-    """The spread of squared deviations [groups, n, m] of rows with sums s [groups, n]."""
-    variance = np.maximum(squares.mean(axis=1, keepdims=True), 0)
-    if not variance.any():
-        return None
-    relative = squares / np.where(variance > 0, variance, np.inf)
-    known = (variance > 0).sum(axis=2)
-    rows = relative.sum(axis=2)
+def _slope(squares: NDArray[np.float64], sums: NDArray[np.float64]) -> float:
+    """How squared deviations [groups, n, m] grow with s [groups, n], in parts of their mean."""
+    rows = squares.sum(axis=2)
     busy = sums - sums.mean(axis=1, keepdims=True)
-    slope = float((busy * rows).sum() / max((busy**2 * known).sum(), 1e-12))
-    return Spread(np.sqrt(variance).astype(np.float32), slope)
+    mean = np.maximum(rows.mean(axis=1, keepdims=True), 0)
+    least = 1e-12 * float(np.square(mean).sum())
+    spread = float((np.square(busy) * np.square(mean)).sum())
+    return float((busy * rows * mean).sum()) / spread if spread > least else 0.0

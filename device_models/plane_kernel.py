@@ -139,11 +139,11 @@ def add_rows(
 
 
 @_compiled
-def add_noise(result: Any, table: Any, places: Any, sigma: Any, heights: Any) -> None:
+def add_noise(result: Any, table: Any, places: Any, sigmas: Any, heights: Any) -> None:
     """Add to each row of [groups, n, m] its noise: see `fast_array`."""
     groups, n, outputs = result.shape
     for g in range(groups):
         for r in range(n):
             start, height = places[g, r], heights[g, r]
             for j in range(outputs):
-                result[g, r, j] += table[start + j] * sigma[g, 0, j] * height
+                result[g, r, j] += table[start + j] * sigmas[g, 0, j] * height

@@ -129,3 +129,25 @@ def naive(model: BitPlaneSram, weights: ArrayWeights, seed: int = 1) -> Naive:
     worth = np.exp2(2 * np.arange(8)).sum()
     sigma = weights.scales[0] * step * worth * np.sqrt(tiles / 12)
     return Naive(linear, np.asarray(sigma))
+
+
+def disagreement(exact: Errors, other: Errors) -> str | None:
+    """In which figure two arrays differ by more than sampling; None where they agree.
+
+    The fast form is fitted to `TYPICAL_ROWS`, and four figures an output are.
+    """
+    n = len(exact.error)
+    spread = np.maximum(exact.deviation, 1e-3 * exact.deviation.max())
+    z = (other.mean - exact.mean) / (spread * np.sqrt(2 / n + 4 / TYPICAL_ROWS))
+    if np.sqrt(np.mean(z**2)) > 2 or np.abs(z).max() > 5:
+        return f"mean: {np.abs(z).max():.1f} deviations"
+    ratio = np.sqrt(np.mean(other.deviation**2) / np.mean(exact.deviation**2))
+    if abs(ratio - 1) > 0.07:
+        return f"deviation: {ratio:.3f} of the exact one"
+    with_truth = np.sqrt(np.mean((other.with_truth - exact.with_truth) ** 2))
+    if with_truth > 0.1:
+        return f"correlation with the truth: off by {with_truth:.3f}"
+    between = np.sqrt(np.mean((other.between_outputs - exact.between_outputs) ** 2))
+    if between > 0.02 + 2 / np.sqrt(n):
+        return f"correlation between outputs: off by {between:.3f}"
+    return None
