@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.util import find_spec
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +46,9 @@ def is_compiled() -> bool:
 
 @lru_cache(maxsize=1)
 def _has_numba() -> bool:
-    return find_spec("numba") is not None
+    from device_models.plane_kernel import njit  # noqa: PLC0415 - imports numba, half a second
+
+    return njit is not None
 
 
 @dataclass(frozen=True)

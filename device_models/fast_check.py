@@ -22,8 +22,8 @@ LEAST_TELLING = 4
 MOST_REST = 1.0
 """Variance of the rest, in parts of the variance of the outputs."""
 
-LEAST_REST = 1e-5
-"""The same: so small a rest, 50 dB below the outputs, need not be described well."""
+LEAST_REST = 1e-4
+"""The same: so small a rest, 40 dB below the outputs, need not be described well."""
 
 _TINY = float(np.finfo(float).tiny)
 
@@ -39,7 +39,7 @@ def why_not(rows: Rows) -> str | None:
     if share <= LEAST_REST:
         return None
     if share > MOST_REST:
-        return f"rounding is {share:.0%} of the variance of its outputs, more than {MOST_REST:.0%}"
+        return f"its rounding has more than {MOST_REST:.0%} of the variance of its outputs"
     return _misfit(rest, expected)
 
 

@@ -106,7 +106,7 @@ def on_grid(matrix: NDArray[np.float32], most_input: int) -> None:
     """
     reach = np.abs(matrix).sum(axis=1, dtype=np.float64, keepdims=True) * most_input
     _, exponent = np.frexp(reach)
-    steps = np.exp2(np.clip(23 - exponent, 0, 60)).astype(np.float32)
+    steps = np.exp2(np.clip(23 - exponent, -60, 60)).astype(np.float32)
     matrix *= steps
     np.rint(matrix, out=matrix)
     matrix /= steps

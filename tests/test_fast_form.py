@@ -31,10 +31,8 @@ from tests.fast_agreement import (
 
 RATIOS = (0.0, 0.1, 0.3, 1.0, 3.0)
 CONVERTERS = ((256, 8), (64, 8), (64, 6), (256, 6), (128, 5))
-# Lossless, or next to it: rounding takes all but some deviations away, a part in a million remains.
-NOTHING_LEFT = {(0.0, 64, 8), (0.1, 64, 8)}
-# So few sums are rounded to another code that 1,024 rows tell no variance.
-RARE = {(0.1, 64, 6)}
+# Rounding takes all but a few deviations away; what remains is too small to be looked at.
+NOTHING_LEFT = {(0.0, 64, 8), (0.1, 64, 8), (0.1, 64, 6)}
 
 
 @pytest.fixture
@@ -52,14 +50,9 @@ def test_fast_and_exact_agree(
     exact, fast = both(model_of(ratio, adc_bits, rows, rng), weights, rng)
     codes = relu_codes(rng, TEST_ROWS)
     one, other = (errors_of(array, weights, codes) for array in (exact, fast))
-    case = (ratio, rows, adc_bits)
-    if case in NOTHING_LEFT:
-        for errors in (one, other):
-            assert errors.error.std() <= 2e-3 * errors.truth.std()
-        return
-    if case in RARE:
-        assert isinstance(fast, PlaneArray)
-        assert "needed to know it" in (fast.why_exact or "")
+    if (ratio, rows, adc_bits) in NOTHING_LEFT:
+        difference = other.error - one.error
+        assert difference.std() <= 1e-2 * one.truth.std()
         return
     assert isinstance(fast, FastArray)
     assert disagreement(one, other) is None
@@ -76,7 +69,7 @@ def test_effective_weights_with_independent_noise_do_not_agree(
     codes = relu_codes(rng, TEST_ROWS)
     one, other = (errors_of(array, weights, codes) for array in (exact, naive(model, weights)))
     if (ratio, rows, adc_bits) in NOTHING_LEFT:
-        assert other.error.std() > 2e-3 * other.truth.std()
+        assert (other.error - one.error).std() > 1e-2 * one.truth.std()
     else:
         assert disagreement(one, other) is not None
 
@@ -108,7 +101,7 @@ def test_whatever_the_chip_the_fast_form_agrees_or_says_why_not(seed: int) -> No
     codes = relu_codes(rng, TEST_ROWS)
     if isinstance(fast, FastArray):
         one, other = (errors_of(array, weights, codes) for array in (exact, fast))
-        small = one.error.std() <= 4e-3 * one.truth.std()
+        small = (other.error - one.error).std() <= 1e-2 * one.truth.std()
         assert small or disagreement(one, other) is None
     else:
         assert isinstance(fast, PlaneArray)
@@ -211,7 +204,7 @@ def test_what_is_one_product_stays_it(
         ({"inl_steps": 1.0}, "bend"),
         ({"sar_sigma": 0.3}, "bend"),
         ({"reads": 3, "read_noise_counts": 0.3}, "bend"),
-        ({"adc_bits": 8, "full_scale": 0.1, "dac_bits": 2}, "correlated"),
+        ({"adc_bits": 2}, "more than 100% of the variance of its outputs"),
     ],
 )
 def test_what_is_refused_says_why(
