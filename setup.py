@@ -2,7 +2,7 @@
 
 Every extra here has wheels for x86-64 and for 64-bit ARM (CPython 3.11 to 3.13) and a licence that
 goes with Apache-2.0: MIT (onnxruntime, rich), Apache-2.0 (ai-edge-litert, onnx, flatbuffers), BSD
-(NumPy, click, PyTorch), PSF (matplotlib). tests: MIT, BSD, and MPL-2.0 (hypothesis), none of which
+(NumPy, click, PyTorch, numba), PSF (matplotlib). tests: MIT, BSD, and MPL-2.0 (hypothesis), none of which
 ships.
 """
 
@@ -38,11 +38,13 @@ CORE = ["numpy>=1.26", "click>=8.1"]
 
 ONNX_RUNTIME = "onnxruntime>=1.17"
 LITERT = "ai-edge-litert>=2.0"  # also carries the TFLite schema that the importer reads with
+NUMBA = "numba>=0.59"  # the first for Python 3.12; works with NumPy 1.26
 HOST = [LITERT, "onnx>=1.17", "flatbuffers>=24.3", "matplotlib>=3.8", "rich>=13"]
 
 EXTRAS = {
     "onnx": [ONNX_RUNTIME],
     "litert": [LITERT],
+    "numba": [NUMBA],
     "host": HOST,
     "bench": [
         *HOST,
@@ -51,6 +53,7 @@ EXTRAS = {
     "dev": [
         *HOST,
         ONNX_RUNTIME,
+        NUMBA,
         "scikit-learn>=1.4",
         "pytest>=8.2",
         "pytest-xdist>=3.6",

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fast_layer import both, layer_weights, model_of, relu_codes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -20,7 +21,6 @@ from device_models.bitplane import BitPlaneSram
 from device_models.compiled import SWITCH, is_compiled
 from device_models.errors import DeviceModelError
 from device_models.plane_build import on_grid
-from tests.fast_agreement import both, layer_weights, model_of, relu_codes
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -165,11 +165,12 @@ class Absent:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Absent())
+sys.path.append("tools")
 import numpy as np
 from device_models.array import Chip, State, program
 from device_models.bitplane import BitPlaneSram
 from device_models.errors import DeviceModelError
-from tests.fast_agreement import layer_weights, relu_codes
+from fast_layer import layer_weights, relu_codes
 
 rng = np.random.default_rng(1)
 array = program(Chip(BitPlaneSram()), State(), "a", layer_weights(rng), 8)

@@ -15,6 +15,13 @@ from device_models.converter import converter
 INPUTS, OUTPUTS = 144, 16
 TYPICAL_ROWS, TEST_ROWS = 1024, 4000
 
+CASES = tuple(
+    (rows, adc_bits, ratio)
+    for rows, adc_bits in ((256, 8), (64, 8), (256, 6), (128, 5))
+    for ratio in (0.0, 0.1, 0.3, 1.0, 3.0)
+)
+"""Rows, bits of the converter, and deviation of a typical sum in steps of the converter."""
+
 Floats = NDArray[Any]
 
 
@@ -131,23 +138,85 @@ def naive(model: BitPlaneSram, weights: ArrayWeights, seed: int = 1) -> Naive:
     return Naive(linear, np.asarray(sigma))
 
 
-def disagreement(exact: Errors, other: Errors) -> str | None:
-    """In which figure two arrays differ by more than sampling; None where they agree.
+@dataclass(frozen=True)
+class Difference:
+    """In what two arrays differ, over all outputs."""
 
-    The fast form is fitted to `TYPICAL_ROWS`, and four figures an output are.
+    mean: float
+    """Largest difference between mean errors, in deviations of sampling."""
+
+    mean_rms: float
+    deviation: float
+    """Of all errors, in parts of the exact one."""
+
+    with_truth: float
+    """Difference of correlations, root mean square."""
+
+    between_outputs: float
+
+
+def difference(exact: Errors, other: Errors) -> Difference:
+    """In what an array differs from the exact one.
+
+    Sampling: the fast form is fitted to `TYPICAL_ROWS`, and four figures an output are.
     """
     n = len(exact.error)
     spread = np.maximum(exact.deviation, 1e-3 * exact.deviation.max())
     z = (other.mean - exact.mean) / (spread * np.sqrt(2 / n + 4 / TYPICAL_ROWS))
-    if np.sqrt(np.mean(z**2)) > 2 or np.abs(z).max() > 5:
-        return f"mean: {np.abs(z).max():.1f} deviations"
-    ratio = np.sqrt(np.mean(other.deviation**2) / np.mean(exact.deviation**2))
-    if abs(ratio - 1) > 0.07:
-        return f"deviation: {ratio:.3f} of the exact one"
-    with_truth = np.sqrt(np.mean((other.with_truth - exact.with_truth) ** 2))
-    if with_truth > 0.1:
-        return f"correlation with the truth: off by {with_truth:.3f}"
-    between = np.sqrt(np.mean((other.between_outputs - exact.between_outputs) ** 2))
-    if between > 0.02 + 2 / np.sqrt(n):
-        return f"correlation between outputs: off by {between:.3f}"
+    return Difference(
+        mean=float(np.abs(z).max()),
+        mean_rms=_rms(z),
+        deviation=_rms(other.deviation) / _rms(exact.deviation),
+        with_truth=_rms(other.with_truth - exact.with_truth),
+        between_outputs=_rms(other.between_outputs - exact.between_outputs),
+    )
+
+
+def _rms(values: Floats) -> float:
+    return float(np.sqrt(np.mean(np.square(values))))
+
+
+def disagreement(exact: Errors, other: Errors) -> str | None:
+    """In which figure two arrays differ by more than sampling; None where they agree."""
+    found = difference(exact, other)
+    if found.mean_rms > 2 or found.mean > 5:
+        return f"mean: {found.mean:.1f} deviations"
+    if abs(found.deviation - 1) > 0.07:
+        return f"deviation: {found.deviation:.3f} of the exact one"
+    if found.with_truth > 0.1:
+        return f"correlation with the truth: off by {found.with_truth:.3f}"
+    if found.between_outputs > 0.02 + 2 / np.sqrt(len(exact.error)):
+        return f"correlation between outputs: off by {found.between_outputs:.3f}"
     return None
+
+
+RATIO_HEAD = (
+    "rows", "ADC bits", "ratio", "errors, of outputs", "fast: mean", "deviation", "with truth",
+    "between outputs", "naive: mean", "deviation", "with truth", "between outputs",
+)  # fmt: skip
+
+
+def ratio_row(rows: int, adc_bits: int, ratio: float) -> list[str]:
+    """One case as a row of a table."""
+    rng = np.random.default_rng(3)
+    weights = layer_weights(rng)
+    model = model_of(ratio, adc_bits, rows, rng)
+    exact, fast = both(model, weights, rng)
+    codes = relu_codes(rng, TEST_ROWS)
+    one = errors_of(exact, weights, codes)
+    size = _rms(one.deviation) / float(one.truth.std())
+    cells = [str(rows), str(adc_bits), f"{ratio:g}", f"{size:.2%}"]
+    if size < 1e-6:
+        return [*cells, "no error at all", *("-",) * 7]
+    for array in (fast, naive(model, weights)):
+        if getattr(array, "why_exact", None):
+            cells += ["refused", "-", "-", "-"]
+            continue
+        found = difference(one, errors_of(array, weights, codes))
+        cells += [
+            f"{found.mean_rms:.1f}",
+            f"{found.deviation:.3f}",
+            f"{found.with_truth:.3f}",
+            f"{found.between_outputs:.3f}",
+        ]
+    return cells
