@@ -2,8 +2,8 @@
 
 Every extra here has wheels for x86-64 and for 64-bit ARM (CPython 3.11 to 3.13) and a licence that
 goes with Apache-2.0: MIT (onnxruntime, rich), Apache-2.0 (ai-edge-litert, onnx, flatbuffers), BSD
-(NumPy, click, PyTorch, numba), PSF (matplotlib). tests: MIT, BSD, and MPL-2.0 (hypothesis), none of which
-ships.
+(NumPy, click, PyTorch, numba), PSF (matplotlib). tests: MIT, BSD, and MPL-2.0 (hypothesis), none
+of which ships.
 """
 
 from __future__ import annotations

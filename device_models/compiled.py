@@ -17,13 +17,10 @@ from numpy.typing import NDArray
 
 from device_models.converter import Converter
 from device_models.errors import DeviceModelError
-from device_models.read_noise import new_key, quantiles
+from device_models.read_noise import ReadNoise
 from device_models.workspace import Workspace
 
 SWITCH = "NPP_NUMBA"
-
-ROUNDING = 1e-4
-"""Steps by which adding the noise in float32 may be off."""
 
 
 def is_compiled() -> bool:
@@ -68,24 +65,23 @@ class TileWork:
     """With a range, one read, and one noise for all sums."""
 
     def added_codes(
-        self, codes: NDArray[np.uint8], generator: np.random.Generator, work: Workspace
+        self, codes: NDArray[np.uint8], noise: ReadNoise, work: Workspace
     ) -> NDArray[np.float32]:
         """Convert, and add over the input slices: [groups, n, d] to [groups, n, columns]."""
         from device_models.plane_kernel import add_rows  # noqa: PLC0415 - imports numba
 
         chain, (groups, n) = self.converter, codes.shape[:2]
-        columns = self.matrix.shape[2]
+        columns, count = self.matrix.shape[2], len(self.live)
         added = work.array("added", (groups, n, columns), np.float32)
         none = np.empty(0, np.float32)
-        noise = np.float32(0), np.uint64(0), none
+        table, places = none, np.zeros((groups, count * n), np.uint16)
         if chain.is_noisy:
-            near = np.float32(max(0.5 - chain.most_noise_steps - ROUNDING, -1.0))
-            noise = near, np.uint64(new_key(generator)), quantiles(chain.noise_steps)
+            table = noise.table(chain.noise_steps, columns)
+            places = noise.places((groups, count * n))
         live, top = self.live.astype(np.int64), np.float32(chain.top_code or 0)
         for group in range(groups):
             idle = none if self.idle is None else self.idle[group, 0]
-            first = group * len(live) * n * columns
             rows = np.ascontiguousarray(codes[group])
             cells = self.matrix[group], idle, top
-            add_rows(rows, cells, live, noise, (first, added[group]))
+            add_rows(rows, cells, live, (table, places[group].astype(np.int64)), added[group])
         return added

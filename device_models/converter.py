@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_models.column_errors import NO_ERRORS, ColumnErrors
-from device_models.read_noise import quantiles, read_noise
-from device_models.workspace import Workspace
+from device_models.read_noise import ReadNoise, quantiles
 
 
 @dataclass(frozen=True)
@@ -51,35 +50,30 @@ class Converter:
     def convert(
         self,
         sums: NDArray[np.float32],
-        generator: np.random.Generator | None,
+        noise: ReadNoise | None,
         errors: ColumnErrors = NO_ERRORS,
-        work: Workspace | None = None,
     ) -> NDArray[np.float32]:
-        """Convert sums (in steps) in place; without a generator the noise is left out."""
-        if generator is None or not self.is_noisy:
+        """Convert sums (in steps) in place; without it the noise is left out."""
+        if noise is None or not self.is_noisy:
             return self._digitised(sums, errors)
-        work = work or Workspace()
         if self.reads == 1:
-            return self._digitised(self._disturbed(sums, generator, work), errors)
+            return self._digitised(self._disturbed(sums, noise), errors)
         votes = [
-            self._digitised(self._disturbed(sums.copy(), generator, work), errors)
-            for _ in range(self.reads)
+            self._digitised(self._disturbed(sums.copy(), noise), errors) for _ in range(self.reads)
         ]
         return np.median(votes, axis=0, out=sums)
 
-    def _disturbed(
-        self, sums: NDArray[np.float32], generator: np.random.Generator, work: Workspace
-    ) -> NDArray[np.float32]:
+    def _disturbed(self, sums: NDArray[np.float32], noise: ReadNoise) -> NDArray[np.float32]:
         """Add the noise of one conversion to each sum, in place."""
         if not self.nonlinear_noise_steps:
-            sums += read_noise(generator, sums.shape, self.noise_steps, work)
+            sums += noise.figures(sums.shape, self.noise_steps)
             return sums
         counts = np.maximum(sums, 0) * np.float32(self.step_counts)
-        noise = read_noise(generator, sums.shape, self.nonlinear_noise_steps)
-        noise /= np.sqrt(counts + np.float32(1))
+        figures = noise.figures(sums.shape, self.nonlinear_noise_steps)
+        figures /= np.sqrt(counts + np.float32(1))
         if self.noise_steps:
-            noise += read_noise(generator, sums.shape, self.noise_steps, work)
-        sums += noise
+            figures += noise.figures(sums.shape, self.noise_steps)
+        sums += figures
         return sums
 
     def _digitised(self, sums: NDArray[np.float32], errors: ColumnErrors) -> NDArray[np.float32]:

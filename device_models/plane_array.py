@@ -24,6 +24,7 @@ from device_models.compiled import TileWork, is_compiled
 from device_models.contract import check_inputs
 from device_models.converter import Converter
 from device_models.planes import Slices, Written, stack_slices
+from device_models.read_noise import ReadNoise
 from device_models.workspace import Workspace
 
 CACHE_FLOATS = 1 << 17
@@ -75,11 +76,11 @@ class PlaneArray:
         result = np.empty((len(codes), groups, outputs), np.float32)
         sums_per_row = self.slices.count * groups * self.shift_add.shape[0]
         step = max(1, CACHE_FLOATS // sums_per_row)
-        work = Workspace()
+        work, noise = Workspace(), ReadNoise(generator)
         for start in range(0, len(codes), step):
             block = codes[start : start + step].swapaxes(0, 1)
             sums = (
-                (tile.block, self._tile_sum(tile, block[:, :, tile.rows], generator, work))
+                (tile.block, self._tile_sum(tile, block[:, :, tile.rows], noise, work))
                 for tile in self.columns
             )
             result[start : start + step] = digital(self.written, sums, zero_point).swapaxes(0, 1)
@@ -89,7 +90,7 @@ class PlaneArray:
         self,
         tile: Columns,
         codes: NDArray[np.uint8],
-        generator: np.random.Generator,
+        noise: ReadNoise,
         work: Workspace,
     ) -> NDArray[np.float64]:
         """Codes [groups, n, d] to the tile's result in counts [groups, n, m]."""
@@ -97,9 +98,9 @@ class PlaneArray:
         if self._can_compile and is_compiled():
             certain = tile.idle if tile.settled else None
             loop = TileWork(tile.matrix, certain, live, self.converter)
-            added = loop.added_codes(codes, generator, work)
+            added = loop.added_codes(codes, noise, work)
         else:
-            added = self._added_codes(tile, codes, live, generator, work)
+            added = self._added_codes(tile, codes, live, noise, work)
         if len(live) < self.slices.count:
             missing = self.slices.worth(self.slices.all).sum() - self.slices.worth(live).sum()
             added += tile.idle * missing
@@ -122,7 +123,7 @@ class PlaneArray:
         tile: Columns,
         codes: NDArray[np.uint8],
         live: NDArray[np.uint8],
-        generator: np.random.Generator,
+        noise: ReadNoise,
         work: Workspace,
     ) -> NDArray[np.float32]:
         """Convert, and add over the input slices: [groups, n, planes·m]."""
@@ -134,7 +135,7 @@ class PlaneArray:
         np.matmul(driven, tile.matrix, out=sums)
         if tile.far is not None:
             sums -= sums * np.matmul(driven, tile.far)
-        self.converter.convert(sums, generator, tile.errors, work)
+        self.converter.convert(sums, noise, tile.errors)
         per_slice = sums.reshape(groups, len(live), n * sums.shape[-1])
         added: NDArray[np.float32] = np.matmul(self.slices.worth(live)[None], per_slice)
         return added.reshape(groups, n, -1)

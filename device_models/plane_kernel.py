@@ -1,9 +1,8 @@
 """The inner loop of a bit-plane array as numba compiles it; without numba, plain and slow.
 
 Inputs are sparse once they are cut into bits: after a ReLU some 15 % of them are ones. The loop
-adds the cells of those and leaves the others alone, and draws only the noise that can change a
-code. What it finds is bit for bit what NumPy finds: sums of cells are exact in any order
-(`plane_build.on_grid`), and each noise figure follows from a key and its place (`read_noise`).
+adds the cells of those and leaves the others alone. What it finds is bit for bit what NumPy finds:
+sums of cells are exact in any order (`plane_build.on_grid`), and the noise stands in one table.
 """
 
 from __future__ import annotations
@@ -13,18 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from device_models.read_noise import GAMMA, MIX_ONE, MIX_TWO
-
 njit: Any
 try:
     from numba import njit
 except ImportError:  # it is an extra
     njit = None
-
-_GAMMA, _MIX_ONE, _MIX_TWO = np.uint64(GAMMA), np.uint64(MIX_ONE), np.uint64(MIX_TWO)
-_ONE, _TWO, _THREE, _SIXTEEN = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(16)
-_SHIFTS = np.uint64(30), np.uint64(27), np.uint64(31)
-_LANE = np.uint64(0xFFFF)
 
 
 def _compiled(function: Callable[..., Any]) -> Any:
@@ -63,40 +55,12 @@ def add_cells(acc: Any, matrix: Any, ones: Any, count: int) -> None:
 
 
 @_compiled
-def disturb(acc: Any, scratch: tuple[Any, Any], noise: tuple[Any, Any, Any], first: int) -> None:
-    """Add its noise to each sum that lies more than `near` from a whole number.
-
-    Args:
-        acc: [columns] float32.
-        scratch: [columns] of float32 and of int32.
-        noise: `near`, the key, the table of quantiles.
-        first: Place of the first sum in the block.
-    """
-    near, key, table = noise
-    distance, hits = scratch
-    for j in range(len(acc)):
-        distance[j] = abs(acc[j] - np.rint(acc[j]))
-    count = 0
-    for j in range(len(acc)):
-        hits[count] = j
-        count += distance[j] > near
-    for hit in range(count):
-        j = hits[hit]
-        place = np.uint64(first + j)
-        word = key + ((place >> _TWO) + _ONE) * _GAMMA
-        word = (word ^ (word >> _SHIFTS[0])) * _MIX_ONE
-        word = (word ^ (word >> _SHIFTS[1])) * _MIX_TWO
-        word = word ^ (word >> _SHIFTS[2])
-        acc[j] += table[(word >> (_SIXTEEN * (place & _THREE))) & _LANE]
-
-
-@_compiled
 def add_rows(
     codes: Any,
     cells: tuple[Any, Any, Any],
     live: Any,
-    noise: tuple[Any, Any, Any],
-    places: tuple[int, Any],
+    noise: tuple[Any, Any],
+    added: Any,
 ) -> None:
     """One group of a row tile: its codes, weighted by input slice and added over slices.
 
@@ -105,15 +69,14 @@ def add_rows(
         cells: [d + 1, columns] in converter steps, the last row the offset; [columns] the codes
             of columns that nothing drives, empty if they are not certain; the highest code.
         live: Numbers of the slices that are computed.
-        noise: See `disturb`; an empty table for none.
-        places: Place of the first conversion; [n, columns] float32 for the result.
+        noise: The table, empty for none; [slices·n] where in it each row of sums begins.
+        added: [n, columns] float32, written.
     """
-    (matrix, idle, top), (first, added) = cells, places
+    (matrix, idle, top), (table, places) = cells, noise
     n, inputs = codes.shape
     columns, low = matrix.shape[1], np.float32(0)
     nonzero, ones = np.empty(inputs, np.int32), np.empty(inputs, np.int32)
     acc = np.empty(columns, np.float32)
-    scratch = np.empty(columns, np.float32), np.empty(columns, np.int32)
     for r in range(n):
         count = 0
         for i in range(inputs):
@@ -132,8 +95,10 @@ def add_rows(
                 continue
             acc[:] = matrix[inputs]
             add_cells(acc, matrix, ones, driven)
-            if len(noise[2]):
-                disturb(acc, scratch, noise, first + (s * n + r) * columns)
+            if len(table):
+                figures = table[places[s * n + r] :]
+                for j in range(columns):
+                    acc[j] += figures[j]
             for j in range(columns):
                 total[j] += worth * min(max(np.rint(acc[j]), low), top)
 
