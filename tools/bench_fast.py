@@ -1,6 +1,6 @@
 """Benchmark of the emulation of bit-plane arrays: what the fast form keeps, and what it saves.
 
-    NPP_DATA=DIR python tools/bench_fast.py [--quick] [--out FILE.md]
+    NPP_DATA=DIR python tools/bench_fast.py [--chips 3] [--images 1000] [--quick] [--out FILE.md]
 
 Three tables: one layer at several ratios of analog spread to converter step, computed exactly, in
 the fast form, and in the naive form that is wrong; the accuracy of MLPerf Tiny's ResNet-8 (8-bit
@@ -42,7 +42,7 @@ from device_models.contract import DeviceModel
 from device_models.current_model import CurrentSram
 from device_models.presets import preset
 
-SEEDS = range(1000, 1003)
+FIRST_SEED = 1000
 BATCH = 64
 CHIPS: Mapping[str, CurrentSram] = {
     "`sram-bitplane`": CurrentSram(),
@@ -79,11 +79,13 @@ def accuracies(network: PackedNetwork, chip: CimRuntime, x: Array, y: Array) -> 
     return raw, float((answers(chip, loop.factors, x) == y).mean())
 
 
-def accuracy_table(network: PackedNetwork, x: Array, y: Array, *, quick: bool) -> str:
+def accuracy_table(
+    network: PackedNetwork, kinds: Mapping[str, CurrentSram], seeds: range, x: Array, y: Array
+) -> str:
     """ResNet-8, exactly and fast."""
     rows = []
-    for name, model in list(CHIPS.items())[: 1 if quick else None]:
-        for seed in list(SEEDS)[: 1 if quick else None]:
+    for name, model in kinds.items():
+        for seed in seeds:
             exact = accuracies(network, runtime(network, model, seed, fast=False), x, y)
             chip = runtime(network, model, seed, fast=True)
             fast = accuracies(network, chip, x, y)
@@ -125,7 +127,7 @@ def time_table(network: PackedNetwork, float_graph: Any, x: Array, rounds: int) 
     ways: dict[str, Callable[[], object]] = {"float32": lambda: run(float_graph, batch)}
 
     def add(name: str, model: DeviceModel, switch: str, *, fast: bool = False) -> None:
-        chip = runtime(network, model, SEEDS[0], fast=fast)
+        chip = runtime(network, model, FIRST_SEED, fast=fast)
         ways[name] = with_switch(switch, lambda: chip.run(batch, nothing, {}))
 
     add("one product (`mismatch-10`)", preset("mismatch-10"), "0")
@@ -135,8 +137,8 @@ def time_table(network: PackedNetwork, float_graph: Any, x: Array, rounds: int) 
     add("exact, without read noise, numba", quiet, "1")
     add("fast, NumPy", noisy, "0", fast=True)
     add("fast, numba", noisy, "1", fast=True)
-    ways["build a chip, exact"] = lambda: runtime(network, noisy, SEEDS[0], fast=False)
-    ways["build a chip, fast"] = lambda: runtime(network, noisy, SEEDS[0], fast=True)
+    ways["build a chip, exact"] = lambda: runtime(network, noisy, FIRST_SEED, fast=False)
+    ways["build a chip, fast"] = lambda: runtime(network, noisy, FIRST_SEED, fast=True)
     found = best_times(ways, rounds)
     rows = [
         [
@@ -153,6 +155,8 @@ def time_table(network: PackedNetwork, float_graph: Any, x: Array, rounds: int) 
 def main() -> None:
     """Run everything and write a Markdown report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--chips", type=int, default=3, help="of each kind")
+    parser.add_argument("--images", type=int, default=1000, help="that accuracies are measured on")
     parser.add_argument("--quick", action="store_true", help="one chip, 128 images, two rounds")
     parser.add_argument("--out", type=Path, help="write the report here too")
     arguments = parser.parse_args()
@@ -163,14 +167,16 @@ def main() -> None:
     model = load_model(directory / "mlperf-tiny" / "resnet8_float.tflite")
     pack_x, pack_y = file["train_x"][:128].astype(np.float32), file["train_y"][:128]
     network = prepare(model, pack_x, pack_y, PackOptions(scheme="int8"))
-    tests = slice(-128 if quick else -1000, None)
+    images, chips = (128, 1) if quick else (arguments.images, arguments.chips)
+    tests, seeds = slice(-images, None), range(FIRST_SEED, FIRST_SEED + chips)
+    kinds = dict(list(CHIPS.items())[: 1 if quick else None])
     x, y = file["test_x"][tests].astype(np.float32), file["test_y"][tests]
     layer = markdown_table(RATIO_HEAD, [ratio_row(*case) for case in CASES[: 2 if quick else None]])
-    network_ways = accuracy_table(network, x, y, quick=quick)
+    network_ways = accuracy_table(network, kinds, seeds, x, y)
     times = time_table(network, decision_graph(model), x, 2 if quick else 5)
     sections = [
         "# Bit-plane arrays, exact and fast",
-        machine(f"chip seeds {SEEDS.start} to {SEEDS.stop - 1}, packing seed 0"),
+        machine(f"chip seeds {seeds.start} to {seeds.stop - 1}, packing seed 0"),
         INTRODUCTION,
         "## One layer\n\n" + LAYER + "\n\n" + layer,
         f"## ResNet-8, {len(x)} images\n\n" + network_ways,
