@@ -72,6 +72,7 @@ def same_accuracy(network: PackedNetwork, x: Array, y: Array, seeds: range) -> N
     raw, mended = [], []
     for fast in (False, True):
         runtimes = [runtime_of(network, fast=fast, seed=seed) for seed in seeds]
+        assert all(len(r.exact_layers) < len(network.layers) / 2 for r in runtimes)
         raw.append(np.concatenate([right(r, nothing, x, y) for r in runtimes]))
         fitted = [right(r, calibrated(network, r), x, y) for r in runtimes]
         mended.append(np.concatenate(fitted))
