@@ -167,8 +167,11 @@ def digital(
         totals[block] = totals[block] + partial if block in totals else partial
     result: NDArray[np.float64] | None = None
     for block, total in totals.items():
-        nominal = written.integers[:, written.blocks[block]].sum(axis=1, dtype=np.int64)
-        scaled = (total - zero_point * nominal[:, None]) * written.scales[:, [block]]
+        counted = total
+        if zero_point:
+            nominal = written.integers[:, written.blocks[block]].sum(axis=1, dtype=np.int64)
+            counted = total - zero_point * nominal[:, None]
+        scaled = counted * written.scales[:, [block]]
         result = scaled if result is None else result + scaled
     assert result is not None, "a layer has at least one block"
     return result

@@ -28,11 +28,13 @@ class ReadNoise:
         self._generator = generator
         self._order: NDArray[np.int64] | None = None
         self._tables: dict[tuple[float, int], NDArray[np.float32]] = {}
+        self._windows: dict[tuple[float, int], NDArray[np.float32]] = {}
 
     def figures(self, shape: tuple[int, ...], sigma: float) -> NDArray[np.float32]:
         """Normal figures [..., columns] of standard deviation sigma; at most 4.3 sigma large."""
-        rows = np.lib.stride_tricks.sliding_window_view(self.table(sigma, shape[-1]), shape[-1])
-        found: NDArray[np.float32] = rows[self.places(shape[:-1])]
+        if (sigma, shape[-1]) not in self._windows:
+            self._windows[sigma, shape[-1]] = _windows(self.table(sigma, shape[-1]), shape[-1])
+        found: NDArray[np.float32] = self._windows[sigma, shape[-1]][self.places(shape[:-1])]
         return found
 
     def places(self, shape: tuple[int, ...]) -> NDArray[np.uint16]:
@@ -68,9 +70,13 @@ def row_noise(places: NDArray[Any], width: int) -> NDArray[np.float32]:
         places: [rows] whole numbers from 0 to 65,535.
         width: Figures of a row.
     """
-    rows = np.lib.stride_tricks.sliding_window_view(shuffled(width), width)
-    found: NDArray[np.float32] = rows[places]
+    found: NDArray[np.float32] = _windows(shuffled(width), width)[places]
     return found
+
+
+def _windows(table: NDArray[np.float32], width: int) -> NDArray[np.float32]:
+    """Every row of `width` neighbours, as a view."""
+    return np.lib.stride_tricks.sliding_window_view(table, width)
 
 
 @lru_cache(maxsize=16)
