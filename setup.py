@@ -3,7 +3,8 @@
 Every extra here has wheels for x86-64 and for 64-bit ARM (CPython 3.11 to 3.13), but for `aihwkit`
 (x86-64, CPython 3.11 and 3.12), and a licence that goes with Apache-2.0: MIT (onnxruntime, rich,
 aihwkit), Apache-2.0 (ai-edge-litert, onnx, flatbuffers), BSD (NumPy, click, PyTorch, SciPy, dask,
-distributed), PSF (matplotlib). tests: MIT, BSD, and MPL-2.0 (hypothesis), none of which ships.
+distributed, numba), PSF (matplotlib). tests: MIT, BSD, and MPL-2.0 (hypothesis), none of which
+ships.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ CORE = ["numpy>=1.26", "click>=8.1"]
 
 ONNX_RUNTIME = "onnxruntime>=1.17"
 LITERT = "ai-edge-litert>=2.0"  # also carries the TFLite schema that the importer reads with
+NUMBA = "numba>=0.59"  # the first for Python 3.12; works with NumPy 1.26
 HOST = [LITERT, "onnx>=1.17", "flatbuffers>=24.3", "matplotlib>=3.8", "rich>=13"]
 
 CLUSTER = ["dask>=2024.5", "distributed>=2024.5"]
@@ -48,6 +50,7 @@ EXTRAS = {
     "cluster": CLUSTER,
     "onnx": [ONNX_RUNTIME],
     "litert": [LITERT],
+    "numba": [NUMBA],
     "host": HOST,
     "bench": [
         *HOST,
@@ -66,6 +69,7 @@ EXTRAS = {
         *HOST,
         *CLUSTER,
         ONNX_RUNTIME,
+        NUMBA,
         "scikit-learn>=1.4",
         "pytest>=8.2",
         "pytest-xdist>=3.6",

@@ -11,7 +11,7 @@ from calib.graph.linear import LinearLayer
 from calib.packed import PackedNetwork
 from calib.references import ReferenceBlock, fit_indices
 
-SAMPLES = 16
+SAMPLES = 64
 """References that are looked at, the first ones that may take part in a fit."""
 
 

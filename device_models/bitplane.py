@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from device_models.bitplane_model import BitPlaneSram
 from device_models.contract import Array, Placement
+from device_models.fast_form import fast_form
 from device_models.periphery import Periphery
 from device_models.plain_cells import plain_cells
 from device_models.plane_array import PlaneArray
@@ -54,7 +55,7 @@ def bitplane_array(
         values: What the cells give.
 
     Raises:
-        DeviceModelError: a calibrated range without typical inputs.
+        DeviceModelError: a calibrated range, or a fast form, without typical inputs.
     """
     if values is None and not model.varies and is_lossless(model):
         return lossless_array(held, placement.input_bits)
@@ -62,7 +63,8 @@ def bitplane_array(
     if model.adc_bits is None and not model.bends:
         noise = model.noise_counts(placement.state)
         return linear_array(held, cells, noise, placement.input_bits, model.dac_bits)
-    return plane_array(model, placement, held, cells)
+    exact = plane_array(model, placement, held, cells)
+    return fast_form(model, placement, held, cells, exact) if placement.fast else exact
 
 
 def program_planes(model: BitPlaneSram, placement: Placement) -> PlaneArray:

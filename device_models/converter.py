@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from device_models.column_errors import NO_ERRORS, ColumnErrors
-
-_LEVELS = 1 << 16
+from device_models.read_noise import ReadNoise, quantiles
 
 
 @dataclass(frozen=True)
@@ -44,36 +42,38 @@ class Converter:
         """Whether two conversions of one sum may differ."""
         return bool(self.noise_steps or self.nonlinear_noise_steps)
 
+    @property
+    def most_noise_steps(self) -> float:
+        """No conversion is off by more than this, where the noise is the same for all sums."""
+        return float(quantiles(self.noise_steps)[-1]) if self.noise_steps else 0.0
+
     def convert(
         self,
         sums: NDArray[np.float32],
-        generator: np.random.Generator | None,
+        noise: ReadNoise | None,
         errors: ColumnErrors = NO_ERRORS,
     ) -> NDArray[np.float32]:
-        """Convert sums (in steps) in place; without a generator the noise is left out."""
-        if generator is None or not self.is_noisy:
+        """Convert sums (in steps) in place; without it the noise is left out."""
+        if noise is None or not self.is_noisy:
             return self._digitised(sums, errors)
         if self.reads == 1:
-            return self._digitised(self._disturbed(sums, generator), errors)
+            return self._digitised(self._disturbed(sums, noise), errors)
         votes = [
-            self._digitised(self._disturbed(sums.copy(), generator), errors)
-            for _ in range(self.reads)
+            self._digitised(self._disturbed(sums.copy(), noise), errors) for _ in range(self.reads)
         ]
         return np.median(votes, axis=0, out=sums)
 
-    def _disturbed(
-        self, sums: NDArray[np.float32], generator: np.random.Generator
-    ) -> NDArray[np.float32]:
+    def _disturbed(self, sums: NDArray[np.float32], noise: ReadNoise) -> NDArray[np.float32]:
         """Add the noise of one conversion to each sum, in place."""
         if not self.nonlinear_noise_steps:
-            sums += read_noise(generator, sums.shape, self.noise_steps)
+            sums += noise.figures(sums.shape, self.noise_steps)
             return sums
         counts = np.maximum(sums, 0) * np.float32(self.step_counts)
-        noise = read_noise(generator, sums.shape, self.nonlinear_noise_steps)
-        noise /= np.sqrt(counts + np.float32(1))
+        figures = noise.figures(sums.shape, self.nonlinear_noise_steps)
+        figures /= np.sqrt(counts + np.float32(1))
         if self.noise_steps:
-            noise += read_noise(generator, sums.shape, self.noise_steps)
-        sums += noise
+            figures += noise.figures(sums.shape, self.noise_steps)
+        sums += figures
         return sums
 
     def _digitised(self, sums: NDArray[np.float32], errors: ColumnErrors) -> NDArray[np.float32]:
@@ -119,36 +119,3 @@ def _grid(span_counts: float, adc_bits: int | None) -> tuple[float, int | None]:
         return span_counts / codes, codes
     per_count = 1 << int(codes / span_counts).bit_length() - 1
     return 1 / per_count, max(math.floor(span_counts * per_count + 1e-9), 1)
-
-
-def read_noise(
-    generator: np.random.Generator, shape: tuple[int, ...], sigma: float
-) -> NDArray[np.float32]:
-    """Independent normal figures of standard deviation sigma.
-
-    They are drawn from 65,536 equally likely quantiles, the outermost at 4.3 sigma: an
-    emulator spends most of its time here, and this is six times as fast as the exact generator.
-    """
-    size = int(np.prod(shape))
-    words = generator.integers(0, 1 << 64, size=-(-size // 4), dtype=np.uint64)
-    picks = words.view(np.uint16)[:size].reshape(shape)
-    return np.take(_quantiles(sigma), picks, mode="clip")
-
-
-@lru_cache(maxsize=8)
-def _quantiles(sigma: float) -> NDArray[np.float32]:
-    return (_unit_quantiles() * sigma).astype(np.float32)
-
-
-@lru_cache(maxsize=1)
-def _unit_quantiles() -> NDArray[np.float64]:
-    """Quantiles at the middle of each of the equal shares, scaled to unit variance."""
-    from statistics import NormalDist  # noqa: PLC0415 - only noisy converters need it
-
-    normal = NormalDist()
-    upper = np.array(
-        [normal.inv_cdf(0.5 + (i + 0.5) / _LEVELS) for i in range(_LEVELS // 2)], np.float64
-    )
-    both = np.concatenate([-upper[::-1], upper])
-    quantiles: NDArray[np.float64] = both / both.std()
-    return quantiles

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from device_models.column_errors import NO_ERRORS, ColumnErrors
 from device_models.contract import Placement, check_inputs
 from device_models.converter import Converter, converter
 from device_models.errors import DeviceModelError
@@ -30,7 +31,7 @@ def plane_array(
         written=held,
         columns=tuple(_columns(model, tile, chain) for tile in cells),
         converter=chain,
-        shift_add=shift_add_matrix(held.bits, held.integers.shape[2]),
+        shift_add=shift_add_matrix(held.bits, held.integers.shape[2], _largest(chain, cut)),
         slices=cut,
         input_bits=placement.input_bits,
     )
@@ -64,20 +65,62 @@ def _typical_reach(placement: Placement, cells: Sequence[TileCells], cut: Slices
     codes = codes.swapaxes(0, 1)
     reach = 0.0
     for tile in cells:
-        stacked = stack_slices(codes[:, :, tile.tile.rows], cut, cut.all)
-        groups, count, n, height = stacked.shape
+        driven = codes[:, :, tile.tile.rows]
+        groups, n, inputs = driven.shape
+        count, height = cut.count, inputs + 1
+        stacked = np.empty((groups, count, n, height), np.float32)
+        stack_slices(driven, cut, cut.all, stacked)
         matrix = _with_offsets(tile)
         sums = np.matmul(stacked.reshape(groups, count * n, height), matrix)
         reach = max(reach, float(sums.max()))
     return reach
 
 
+def _largest(chain: Converter, cut: Slices) -> float | None:
+    """What the codes of one weight plane add up to, over all input slices."""
+    return None if chain.top_code is None else chain.top_code * float(cut.worth(cut.all).sum())
+
+
 def _columns(model: Periphery, cells: TileCells, chain: Converter) -> Columns:
     matrix = _with_offsets(cells)
     matrix /= np.float32(chain.step_counts)
+    on_grid(matrix, (1 << model.dac_bits) - 1)
     idle = chain.convert(matrix[:, -1:].copy(), None, cells.errors)
-    far = _far(matrix, model, chain) if model.ir_drop else None
-    return Columns(cells.tile.rows, cells.tile.block, matrix, idle, cells.errors, far)
+    return Columns(
+        rows=cells.tile.rows,
+        block=cells.tile.block,
+        matrix=matrix,
+        idle=idle,
+        settled=_is_settled(chain, matrix[:, -1:], cells.errors),
+        errors=cells.errors,
+        far=_far(matrix, model, chain) if model.ir_drop else None,
+    )
+
+
+def on_grid(matrix: NDArray[np.float32], most_input: int) -> None:
+    """Move each column's cells [groups, rows, columns] to a grid, in place.
+
+    It is as fine as can be while the sum of all of a column's cells, driven by the largest input,
+    is less than 2^24 steps of the grid: then float32 holds every sum of some of them exactly. That
+    is 2^-15 counts for a sum of up to 256, about what rounding such a sum in float32 costs anyway.
+    """
+    reach = np.abs(matrix).sum(axis=1, dtype=np.float64, keepdims=True) * most_input
+    _, exponent = np.frexp(reach)
+    steps = np.exp2(np.clip(23 - exponent, -60, 60)).astype(np.float32)
+    matrix *= steps
+    np.rint(matrix, out=matrix)
+    matrix /= steps
+
+
+def _is_settled(chain: Converter, offsets: NDArray[np.float32], errors: ColumnErrors) -> bool:
+    """Whether no noise changes the code of a column that nothing drives."""
+    if not chain.is_noisy:
+        return True
+    if chain.nonlinear_noise_steps or errors is not NO_ERRORS or chain.top_code is None:
+        return False
+    most = np.float32(chain.most_noise_steps)
+    low, high = (chain.convert(offsets + shift, None) for shift in (-most, most))
+    return bool(np.array_equal(low, high))
 
 
 def _with_offsets(cells: TileCells) -> NDArray[np.float32]:

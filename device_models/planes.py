@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,10 +90,20 @@ def plane_values(bits: int) -> NDArray[np.float32]:
     return values
 
 
-def shift_add_matrix(bits: int, outputs: int) -> NDArray[np.float32]:
-    """Shift and add over weight planes as a product: [bits·outputs, outputs]."""
-    identity = np.eye(outputs, dtype=np.float32)
-    return np.kron(plane_values(bits)[:, None], identity)
+def shift_add_matrix(bits: int, outputs: int, largest: float | None) -> NDArray[Any]:
+    """Shift and add over weight planes as a product: [bits·outputs, outputs].
+
+    Args:
+        bits: Planes.
+        outputs: Columns of one plane.
+        largest: What one plane's sum over input slices reaches; None: no whole number.
+
+    Returns:
+        float32 where every sum is a whole number that it holds, else float64.
+    """
+    exact = largest is not None and largest * (1 << (bits - 1)) < 1 << 24
+    identity = np.eye(outputs, dtype=np.float32 if exact else np.float64)
+    return np.kron(plane_values(bits)[:, None].astype(identity.dtype), identity)
 
 
 @dataclass(frozen=True)
@@ -121,11 +132,12 @@ def slices(input_bits: int, dac_bits: int) -> Slices:
 
 
 def stack_slices(
-    codes: NDArray[np.uint8], cut: Slices, live: NDArray[np.uint8]
-) -> NDArray[np.float32]:
+    codes: NDArray[np.uint8],
+    cut: Slices,
+    live: NDArray[np.uint8],
+    stacked: NDArray[np.float32],
+) -> None:
     """Slices of codes [groups, n, d], and a one for the offset: [groups, slices, n, d + 1]."""
-    groups, n, inputs = codes.shape
-    stacked = np.empty((groups, len(live), n, inputs + 1), np.float32)
     if cut.bits == 1:
         masks = (1 << live)[:, None, None].astype(np.uint8)
         np.copyto(stacked[..., :-1], np.bitwise_and(codes[:, None], masks) != 0)
@@ -133,4 +145,3 @@ def stack_slices(
         shifted = codes[:, None] >> (live * np.uint8(cut.bits))[:, None, None]
         np.copyto(stacked[..., :-1], shifted & np.uint8((1 << cut.bits) - 1))
     stacked[..., -1] = 1
-    return stacked

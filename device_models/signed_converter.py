@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_models.column_errors import ColumnErrors
-from device_models.converter import read_noise
+from device_models.read_noise import read_noise
 
 
 @dataclass(frozen=True)

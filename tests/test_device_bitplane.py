@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from device_models.array import ArrayWeights, Chip, State, program
 from device_models.bitplane import BitPlaneSram, program_planes
 from device_models.contract import Placement
-from device_models.converter import converter, read_noise
+from device_models.converter import converter
 from device_models.errors import DeviceModelError
 from device_models.plane_array import CACHE_FLOATS, PlaneArray
+from device_models.read_noise import ReadNoise, read_noise
 from device_models.shortcuts import LinearArray, LosslessArray
 from tests.device_oracle import bitplane
 
@@ -291,7 +292,7 @@ def test_noisy_conversion_gives_each_code_as_often_as_the_normal_law_says(
 ) -> None:
     size = 200_000
     chain = converter(20, 5, 0.4)
-    codes = chain.convert(np.full((1, size), 10.3, np.float32), rng)
+    codes = chain.convert(np.full((size, 1), 10.3, np.float32), ReadNoise(rng))
     law = NormalDist(10.3, 0.4)
     for code in range(9, 13):
         share = law.cdf(code + 0.5) - law.cdf(code - 0.5)

@@ -14,6 +14,7 @@ from device_models.contract import Placement
 from device_models.converter import converter
 from device_models.errors import DeviceModelError
 from device_models.plane_array import PlaneArray
+from device_models.read_noise import ReadNoise
 from tests.test_device_bitplane import PERFECT
 
 
@@ -86,10 +87,10 @@ def test_non_linearity_noise_falls_with_the_sum(rng: np.random.Generator) -> Non
     chain = converter(200, None, 0.0, 3.0)
     for total in (0.0, 3.0, 99.0):
         sums = np.full((1, 100_000), total, np.float32)
-        found = chain.convert(sums, rng).std()
+        found = chain.convert(sums, ReadNoise(rng)).std()
         assert found == pytest.approx(3.0 / np.sqrt(total + 1), rel=0.02)
     both = converter(200, None, 4.0, 3.0)
-    found = both.convert(np.zeros((1, 100_000), np.float32), rng).std()
+    found = both.convert(np.zeros((1, 100_000), np.float32), ReadNoise(rng)).std()
     assert found == pytest.approx(5.0, rel=0.02)
 
 
@@ -97,14 +98,14 @@ def test_non_linearity_noise_falls_with_the_sum(rng: np.random.Generator) -> Non
 def test_a_majority_is_the_median_of_its_reads(rng: np.random.Generator, reads: int) -> None:
     size = 40_000
     single, voted = (converter(50, 6, 0.8, 0.0, count) for count in (1, reads))
-    once = single.convert(np.full((reads, size), 20.2, np.float32), rng)
+    once = single.convert(np.full((reads, size), 20.2, np.float32), ReadNoise(rng))
     expected = np.bincount(np.median(once, axis=0).astype(int), minlength=40) / size
-    found = voted.convert(np.full((1, size), 20.2, np.float32), rng)
+    found = voted.convert(np.full((1, size), 20.2, np.float32), ReadNoise(rng))
     shares = np.bincount(found[0].astype(int), minlength=40) / size
     assert np.abs(shares - expected).max() < 5 * np.sqrt(0.5 / size)
     assert found.std() < 0.8 * once.std()
     quiet = converter(50, 6, 0.0, 0.0, reads)
-    assert (quiet.convert(np.full((1, 5), 20.2, np.float32), rng) == 20).all()
+    assert (quiet.convert(np.full((1, 5), 20.2, np.float32), ReadNoise(rng)) == 20).all()
 
 
 def test_a_converter_gives_whole_codes_within_its_range(rng: np.random.Generator) -> None:

@@ -37,6 +37,7 @@ HOME_OF = {
     "tflite_runtime": "agent/runtimes",
     "onnxruntime": "agent/runtimes",
     "matplotlib": "agent/workstation",
+    "numba": "device_models",
     "rich": "agent/workstation",
     "distributed": "agent/simulation",
 }

@@ -76,6 +76,12 @@ class CimRuntime:
         largest = max(_tensor_bytes(layer) for layer in network.layers)
         self._batch_samples = min(max(BATCH_BYTES // largest, 1), BATCH_SAMPLES)
 
+    @property
+    def exact_layers(self) -> Mapping[str, str]:
+        """Layers that were to be computed fast and are not, each with the reason."""
+        reasons = {name: getattr(array, "why_exact", None) for name, array in self._arrays.items()}
+        return {name: reason for name, reason in reasons.items() if reason}
+
     def probe(self, layer: LinearLayer, rows: Float32) -> Float32:
         """Drive one layer alone with rows [..., groups, d]; outputs [..., m]."""
         codes = self._codes[layer.name].encode(rows)

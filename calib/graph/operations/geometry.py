@@ -14,7 +14,7 @@ def window_of(attributes: Attributes, kernel: tuple[int, ...], spatial: tuple[in
     """The window with `auto_pad` worked out for an input of spatial size `spatial`.
 
     Raises:
-        GraphError: the attributes do not fit the number of axes.
+        GraphError: the attributes do not fit the number of axes, or a size is below 1.
     """
     axes = len(kernel)
     window = Window(
@@ -28,6 +28,11 @@ def window_of(attributes: Attributes, kernel: tuple[int, ...], spatial: tuple[in
         raise GraphError(
             f"a kernel of {axes} axes does not fit an input of {len(spatial)} spatial axes with "
             f"strides {window.strides}, pads {window.pads} and dilations {window.dilations}"
+        )
+    if min((*window.kernel, *window.strides, *window.dilations), default=1) < 1:
+        raise GraphError(
+            f"a kernel of {kernel} with strides {window.strides} and dilations "
+            f"{window.dilations}: each is at least 1"
         )
     automatic = text(attributes, "auto_pad", "NOTSET")
     if automatic == "NOTSET":
