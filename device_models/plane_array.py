@@ -74,8 +74,7 @@ class PlaneArray:
         groups, inputs, outputs = self.written.integers.shape
         check_inputs(codes, (groups, inputs), self.input_bits)
         result = np.empty((len(codes), groups, outputs), np.float32)
-        sums_per_row = self.slices.count * groups * self.shift_add.shape[0]
-        step = max(1, CACHE_FLOATS // sums_per_row)
+        step = max(1, CACHE_FLOATS // self._floats_per_row)
         work, noise = Workspace(), ReadNoise(generator)
         for start in range(0, len(codes), step):
             block = codes[start : start + step].swapaxes(0, 1)
@@ -110,6 +109,13 @@ class PlaneArray:
         result: NDArray[np.float64] = total.astype(np.float64)
         result *= self.converter.step_counts
         return result
+
+    @property
+    def _floats_per_row(self) -> int:
+        """What is kept for a row of inputs: its column sums, or what they add up to."""
+        columns = self.written.integers.shape[0] * self.shift_add.shape[0]
+        compiled = self._can_compile and is_compiled()
+        return int(columns if compiled else columns * self.slices.count)
 
     @property
     def _can_compile(self) -> bool:
