@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from textwrap import fill
 from typing import Any
 
 import click
 
 from agent.cli.common import emit, json_option
 from agent.cli.installed import warn
-from agent.cli.table import Cell, pairs, table
+from agent.cli.table import WIDTH, Cell, pairs, table
+from agent.simulation.ages import age_text
 from device_models.analog_periphery import Memory
 from device_models.contract import DeviceModel
 from device_models.parameters import Value, describe
@@ -115,18 +117,27 @@ def _sheet(one: Preset, plugin: str | None) -> str:
         ]
     )
     entries = [
-        f"{entry.name} = {_shown(entry.value)}  {entry.unit}\n    {entry.meaning}\n"
-        f"    source: {entry.source}"
+        "\n".join(
+            [
+                f"{entry.name} = {_shown(entry.value)}  {entry.unit}",
+                _indented(entry.meaning),
+                _indented(f"source: {entry.source}"),
+            ]
+        )
         for entry in describe(one.model)
     ]
     return "\n\n".join([facts, *entries])
+
+
+def _indented(text: str) -> str:
+    return fill(text, WIDTH, initial_indent="    ", subsequent_indent="    ")
 
 
 def _holds(model: DeviceModel) -> str | None:
     validity = kind_of(model).holds_for(model)
     parts = []
     if validity.longest_age_s is not None:
-        parts.append(f"ages up to {validity.longest_age_s:g} s")
+        parts.append(f"ages up to {age_text(validity.longest_age_s)}")
     if validity.least_c is not None:
         parts.append(f"{validity.least_c:g} to {validity.most_c:g} °C")
     if validity.least_v is not None:
