@@ -33,7 +33,11 @@ PACKAGES = [
     "calib.schemes",
     "calib.train",
     "device_models",
+    "device_models.energy",
+    "device_models.fast",
     "device_models.fitting",
+    "device_models.memories",
+    "device_models.sram",
 ]
 
 # NumPy 1.26 is the floor, not 2: tflite-runtime breaks with NumPy 2, and boards still use it.
@@ -104,7 +108,7 @@ setup(
     package_data={
         "agent": ["py.typed", "demo/*.npp", "demo/*.md"],
         "calib": ["py.typed"],
-        "device_models": ["py.typed", "presets/*.toml"],
+        "device_models": ["py.typed"],
     },
     install_requires=CORE,
     extras_require=EXTRAS,

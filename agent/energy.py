@@ -11,9 +11,9 @@ from calib.costs import surrogate_multiply_accumulates
 from calib.graph.linear import LinearLayer
 from calib.packed import PackedNetwork
 from device_models.contract import DeviceModel
-from device_models.counts import Counts, SurrogateCounts, counts, total
-from device_models.energy import Energy, estimate, priced, total_energy
-from device_models.energy_constants import EnergyConstants, listed
+from device_models.energy.constants import EnergyConstants, listed
+from device_models.energy.counts import Counts, SurrogateCounts, counts, total
+from device_models.energy.estimate import Energy, estimate, priced, total_energy
 from device_models.errors import DeviceModelError
 
 

@@ -24,7 +24,7 @@ from calib.costs import (
 from calib.drawn_references import DrawnReferences
 from calib.graph.linear import LinearLayer
 from calib.packed import PackedNetwork
-from device_models.energy_constants import FLOAT32, EnergyConstants
+from device_models.energy.constants import FLOAT32, EnergyConstants
 from device_models.errors import DeviceModelError
 from device_models.toml_file import find_device
 

@@ -14,8 +14,8 @@ import re
 from dataclasses import dataclass, fields, is_dataclass
 from importlib.metadata import EntryPoint, entry_points
 
+from device_models.builtin import Preset, is_ours
 from device_models.errors import DeviceModelError
-from device_models.presets import Preset, is_ours
 from device_models.registry import kinds
 
 GROUP = "npp_agent.devices"

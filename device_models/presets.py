@@ -1,138 +1,21 @@
-"""Device models by name."""
+"""Device models by name: our own, and those of plugins."""
 
 from __future__ import annotations
 
 import difflib
-import re
-from dataclasses import dataclass
 
-from device_models.analog_periphery import AnalogPeriphery
-from device_models.charge_sram import ChargeSram
-from device_models.cmo import MetalOxideMemory
-from device_models.contract import DeviceModel
-from device_models.current_sram import CurrentSram
-from device_models.errors import DeviceModelError
-from device_models.generic import GENERIC_PRESETS
-from device_models.pcm import PhaseChangeMemory
-from device_models.pcm_hermes import HermesMemory
-from device_models.product import Ideal, Mismatch
-from device_models.programmed import PCM_JOSHI, RRAM_MILO
-from device_models.retention import RetentionMemory
-from device_models.sonos import SonosMemory
-
-
-@dataclass(frozen=True)
-class Preset:
-    """A device model with a name."""
-
-    name: str
-    model: DeviceModel
-    summary: str
-    """What is wrong with it, in one line."""
-
-    source: str
-
-
-_MEMORIES = (
-    Preset(
-        "pcm",
-        PhaseChangeMemory(),
-        "phase-change pairs: programming noise, drift, 1/f noise",
-        "Nandakumar et al., ICECS 2019; aihwkit pcm.py",
-    ),
-    Preset(
-        "pcm-adc8",
-        PhaseChangeMemory(periphery=AnalogPeriphery()),
-        "pcm in tiles of 256 rows with 8-bit drivers and converters",
-        "as pcm; tiles of the HERMES chip, converters of aihwkit's presets",
-    ),
-    Preset(
-        "pcm-hermes",
-        HermesMemory(),
-        "phase-change pairs of the HERMES chip, two devices a cell",
-        "Le Gallo et al., Nat. Electron. 2023; aihwkit hermes.py",
-    ),
-    Preset(
-        "pcm-joshi",
-        PCM_JOSHI,
-        "phase-change pairs 27 s after programming; do not age",
-        "Joshi et al., Nat. Commun. 2020; CrossSim PCM_Joshi.py",
-    ),
-    Preset(
-        "rram-cmo",
-        MetalOxideMemory(),
-        "metal-oxide pairs: relaxation, 1/f noise, read noise",
-        "Falcone et al.; aihwkit reram.py",
-    ),
-    Preset(
-        "rram-milo",
-        RRAM_MILO,
-        "resistive pairs, 50 to 225 uS, programming error; do not age",
-        "Milo et al., IRPS 2021; CrossSim RRAM_Milo.py",
-    ),
-    Preset(
-        "rram-wan",
-        RetentionMemory(),
-        "resistive pairs that spread over two days, read noise",
-        "Wan et al., Nature 2022; aihwkit reram.py",
-    ),
-    Preset(
-        "sonos",
-        SonosMemory(),
-        "charge-trapping pairs that spread for days, read noise",
-        "Agrawal et al., IEDM 2022; CrossSim SONOS.py",
-    ),
-)
-_DEPENDENCE = {
-    "independent": "the same for every cell",
-    "proportional": "proportional to the cell",
-    "inverse-proportional": "larger where the cell is smaller",
-}
-_GENERIC = tuple(
-    Preset(
-        name,
-        model,
-        f"pairs with a {model.distribution} error, {_DEPENDENCE[model.dependence]}",
-        "CrossSim generic_device.py",
-    )
-    for name, model in GENERIC_PRESETS.items()
-)
-_PRESETS = (
-    Preset("ideal", Ideal(), "nothing: it computes what the codes say", "exact arithmetic"),
-    *_MEMORIES,
-    *_GENERIC,
-    Preset(
-        "sram-bitplane",
-        CurrentSram(),
-        "binary cells whose thresholds vary and age, converters, noise",
-        "Pelgrom 1989; Sakurai and Newton 1990; ASiM, CrossSim",
-    ),
-    Preset(
-        "sram-charge",
-        ChargeSram(),
-        "binary cells whose capacitors vary, converters, kT/C noise",
-        "CSNR/CACTUS, arXiv 2507.09776; ASiM, CrossSim",
-    ),
-)
-_FIXED = {one.name: one for one in _PRESETS}
-ANY_MISMATCH = "mismatch-N"
-_ANY_MISMATCH = Preset(
+from device_models.builtin import (
     ANY_MISMATCH,
-    Mismatch(),
-    "each weight off by its own factor, N % in deviation",
-    "multiplicative normal model",
+    Preset,
+    is_ours,
+    own_preset,
+    preset_names,
+    presets,
 )
-_MISMATCH = re.compile(r"mismatch-(\d{1,12}(?:\.\d{1,6})?)")
+from device_models.contract import DeviceModel
+from device_models.errors import DeviceModelError
 
-
-def presets() -> tuple[Preset, ...]:
-    """All presets; that of `mismatch-N` has an N of 10."""
-    return (*_PRESETS, _ANY_MISMATCH)
-
-
-def preset_names() -> tuple[str, ...]:
-    """The names that `preset` knows; N in `mismatch-N` is any number of per cent."""
-    return tuple(one.name for one in presets())
+__all__ = ["ANY_MISMATCH", "Preset", "is_ours", "preset", "preset_names", "presets"]
 
 
 def preset(name: str) -> DeviceModel:
@@ -143,26 +26,20 @@ def preset(name: str) -> DeviceModel:
     Raises:
         DeviceModelError: an unknown name; the nearest known one is suggested.
     """
-    if name in _FIXED:
-        return _FIXED[name].model
-    found = _MISMATCH.fullmatch(name)
-    if found is not None:
-        return Mismatch(percent=float(found[1]))
+    own = own_preset(name)
+    if own is not None:
+        return own
     from device_models.plugins import plugin_names, plugin_preset  # noqa: PLC0415 - seldom needed
 
     brought = plugin_preset(name)
     if brought is not None:
         return brought.model
     others = plugin_names()
-    near = _nearest(name, (*_FIXED, "mismatch-10", *others))
+    ours = [one for one in preset_names() if one != ANY_MISMATCH]
+    near = _nearest(name, (*ours, "mismatch-10", *others))
     hint = "" if near is None else f"; did you mean {near}?"
     known = ", ".join((*preset_names(), *others))
     raise DeviceModelError(f"no device preset {name[:80]!r}{hint}; known: {known}, or a .toml file")
-
-
-def is_ours(name: str) -> bool:
-    """Whether a name is that of a preset of this package."""
-    return name in preset_names() or _MISMATCH.fullmatch(name) is not None
 
 
 def _nearest(name: str, known: tuple[str, ...]) -> str | None:

@@ -13,8 +13,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from device_models.analog_periphery import AnalogPeriphery
 from device_models.array_weights import ArrayWeights
+from device_models.memories.analog_periphery import AnalogPeriphery
 from device_models.streams import normals, stream
 from tests.device_oracle import NEAR_TIE_STEPS, Answer, tile_starts
 

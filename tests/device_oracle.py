@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_models.array import ArrayWeights, Chip, State
-from device_models.bitplane_model import BitPlaneSram
-from device_models.periphery import Periphery
+from device_models.sram.bitplane_model import BitPlaneSram
+from device_models.sram.periphery import Periphery
 from device_models.streams import normals, stream
 
 NEAR_TIE_STEPS = 1e-3

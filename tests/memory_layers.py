@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from device_models.array import Array, ArrayWeights, State
 from device_models.contract import Placement
-from device_models.differential_pair import Cells, differential_pairs
+from device_models.memories.differential_pair import Cells, differential_pairs
 
 ROWS, COLUMNS = 201, 500
 COUNT = (ROWS - 1) * COLUMNS

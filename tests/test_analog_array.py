@@ -11,15 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from device_models.analog_array import CACHE_FLOATS
-from device_models.analog_periphery import AnalogPeriphery, Memory
 from device_models.array import ArrayWeights, Chip, State, program
 from device_models.contract import Placement
-from device_models.differential_pair import differential_pairs
 from device_models.errors import DeviceModelError
-from device_models.generic import GenericMemory, conductances
+from device_models.memories.analog_array import CACHE_FLOATS
+from device_models.memories.analog_periphery import AnalogPeriphery, Memory
+from device_models.memories.differential_pair import differential_pairs
+from device_models.memories.generic import GenericMemory, conductances
+from device_models.memories.product import Ideal, Mismatch
 from device_models.presets import preset, presets
-from device_models.product import Ideal, Mismatch
 from tests.analog_oracle import Bench, analog
 
 MEMORIES = [

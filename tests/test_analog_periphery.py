@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from device_models.analog_periphery import AnalogPeriphery, Memory
 from device_models.array import Array, ArrayWeights, Chip, State, program
-from device_models.pcm import PhaseChangeMemory
-from device_models.product import Ideal
-from device_models.programmed import RRAM_MILO
-from device_models.sonos import SonosMemory
+from device_models.memories.analog_periphery import AnalogPeriphery, Memory
+from device_models.memories.pcm import PhaseChangeMemory
+from device_models.memories.product import Ideal
+from device_models.memories.programmed import RRAM_MILO
+from device_models.memories.sonos import SonosMemory
 from tests.memory_layers import check_moments, held_weights
 
 ROWS, COLUMNS = 32, 4000

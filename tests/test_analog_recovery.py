@@ -18,9 +18,9 @@ from calib.factors import no_factors
 from calib.packed import PackedNetwork
 from calib.references import fit_indices
 from calib.typical_codes import SAMPLES
-from device_models.analog_periphery import AnalogPeriphery
 from device_models.array import Chip, State
-from device_models.pcm import PhaseChangeMemory
+from device_models.memories.analog_periphery import AnalogPeriphery
+from device_models.memories.pcm import PhaseChangeMemory
 from tests.small_networks import chain, classifier, packed
 
 MONTH_S = 30 * 86_400.0

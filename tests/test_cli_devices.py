@@ -10,10 +10,10 @@ import pytest
 
 from agent.cli.program import run
 from agent.workstation.demo_bundle import DEMO_BUNDLE
-from device_models.analog_periphery import AnalogPeriphery
-from device_models.pcm import PhaseChangeMemory
+from device_models.memories.analog_periphery import AnalogPeriphery
+from device_models.memories.pcm import PhaseChangeMemory
+from device_models.memories.retention import RetentionMemory
 from device_models.presets import preset, preset_names
-from device_models.retention import RetentionMemory
 from device_models.toml_file import load_device, to_toml
 
 

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from device_models.array import ArrayWeights, Chip, State, program
-from device_models.bitplane import BitPlaneSram
-from device_models.compiled import SWITCH, is_compiled
 from device_models.errors import DeviceModelError
-from device_models.plane_build import on_grid
+from device_models.sram.bitplane import BitPlaneSram
+from device_models.sram.compiled import SWITCH, is_compiled
+from device_models.sram.plane_build import on_grid
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -168,7 +168,7 @@ sys.meta_path.insert(0, Absent())
 sys.path.append("tools")
 import numpy as np
 from device_models.array import Chip, State, program
-from device_models.bitplane import BitPlaneSram
+from device_models.sram.bitplane import BitPlaneSram
 from device_models.errors import DeviceModelError
 from fast_layer import layer_weights, relu_codes
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from device_models.array import ArrayWeights, Chip, State, program
-from device_models.bitplane import BitPlaneSram
 from device_models.errors import DeviceModelError
+from device_models.memories.product import Ideal, Mismatch
 from device_models.presets import preset, preset_names
-from device_models.product import Ideal, Mismatch
+from device_models.sram.bitplane import BitPlaneSram
 from device_models.streams import normals
 
 PRESETS = [name.replace("-N", "-10") for name in preset_names()]

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from device_models.array import ArrayWeights, Chip, State, program
-from device_models.bitplane import BitPlaneSram, program_planes
 from device_models.contract import Placement
-from device_models.converter import converter
 from device_models.errors import DeviceModelError
-from device_models.plane_array import CACHE_FLOATS, PlaneArray
-from device_models.read_noise import ReadNoise, read_noise
-from device_models.shortcuts import LinearArray, LosslessArray
+from device_models.sram.bitplane import BitPlaneSram, program_planes
+from device_models.sram.converter import converter
+from device_models.sram.plane_array import CACHE_FLOATS, PlaneArray
+from device_models.sram.read_noise import ReadNoise, read_noise
+from device_models.sram.shortcuts import LinearArray, LosslessArray
 from tests.device_oracle import bitplane
 
 PERFECT = BitPlaneSram(

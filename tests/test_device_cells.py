@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from device_models.array import ArrayWeights, Chip, State, cautions, program
-from device_models.charge_sram import ChargeSram, cell_charges, count_v, thermal_noise_counts
 from device_models.contract import Placement
-from device_models.current_model import CurrentSram
-from device_models.current_sram import cell_currents
 from device_models.errors import DeviceModelError
+from device_models.sram.charge_sram import ChargeSram, cell_charges, count_v, thermal_noise_counts
+from device_models.sram.current_model import CurrentSram
+from device_models.sram.current_sram import cell_currents
 from device_models.streams import normals
 from device_models.validity import YEAR_S
 

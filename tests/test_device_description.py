@@ -10,20 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device_models.analog_periphery import AnalogPeriphery
 from device_models.array import Chip, State, cautions
-from device_models.bitplane import BitPlaneSram
-from device_models.charge_sram import ChargeSram
 from device_models.contract import DeviceModel
-from device_models.current_sram import CurrentSram
-from device_models.energy import EnergyConstants
+from device_models.energy.estimate import EnergyConstants
 from device_models.errors import DeviceModelError
-from device_models.generic import GenericMemory
+from device_models.memories.analog_periphery import AnalogPeriphery
+from device_models.memories.generic import GenericMemory
+from device_models.memories.pcm import PhaseChangeMemory
+from device_models.memories.product import Ideal, Mismatch
 from device_models.parameters import Parameters, describe, own_fields
-from device_models.pcm import PhaseChangeMemory
 from device_models.presets import preset, preset_names, presets
-from device_models.product import Ideal, Mismatch
 from device_models.registry import Kind, kinds
+from device_models.sram.bitplane import BitPlaneSram
+from device_models.sram.charge_sram import ChargeSram
+from device_models.sram.current_sram import CurrentSram
 from device_models.toml_file import (
     LARGEST_FILE_BYTES,
     annotated_toml,

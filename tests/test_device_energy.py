@@ -11,12 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from device_models.array import ArrayWeights
-from device_models.bitplane import BitPlaneSram
-from device_models.charge_sram import ChargeSram
-from device_models.counts import Counts, SurrogateCounts, counts, total
-from device_models.current_model import CurrentSram
-from device_models.energy import Energy, conversion_pj, estimate, total_energy
-from device_models.energy_constants import (
+from device_models.energy.constants import (
     ARITHMETICS,
     FLOAT16,
     FLOAT32,
@@ -25,9 +20,14 @@ from device_models.energy_constants import (
     EnergyConstants,
     listed,
 )
+from device_models.energy.counts import Counts, SurrogateCounts, counts, total
+from device_models.energy.estimate import Energy, conversion_pj, estimate, total_energy
 from device_models.errors import DeviceModelError
-from device_models.periphery import Periphery
 from device_models.presets import preset
+from device_models.sram.bitplane import BitPlaneSram
+from device_models.sram.charge_sram import ChargeSram
+from device_models.sram.current_model import CurrentSram
+from device_models.sram.periphery import Periphery
 
 MODEL = BitPlaneSram(rows=4, adc_bits=3)
 ROUND = EnergyConstants(

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from device_models.array import Chip, State, program
-from device_models.cmo import MetalOxideMemory, conductances_us
 from device_models.errors import DeviceModelError
-from device_models.generic import DEPENDENCES, DISTRIBUTIONS, GenericMemory, conductances
-from device_models.pcm import PhaseChangeMemory
+from device_models.memories.cmo import MetalOxideMemory, conductances_us
+from device_models.memories.generic import DEPENDENCES, DISTRIBUTIONS, GenericMemory, conductances
+from device_models.memories.pcm import PhaseChangeMemory
+from device_models.memories.programmed import ProgrammedMemory
+from device_models.memories.retention import RetentionMemory
+from device_models.memories.sonos import SonosMemory
 from device_models.presets import preset
-from device_models.programmed import ProgrammedMemory
-from device_models.retention import RetentionMemory
-from device_models.sonos import SonosMemory
 from tests.memory_layers import (
     ROWS,
     asked,

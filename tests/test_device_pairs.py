@@ -12,15 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from device_models.array import ArrayWeights, Chip, State, program
-from device_models.cmo import MetalOxideMemory
 from device_models.contract import DeviceModel
-from device_models.differential_pair import differential_pairs
-from device_models.generic import GenericMemory
-from device_models.pcm import PhaseChangeMemory
+from device_models.memories.cmo import MetalOxideMemory
+from device_models.memories.differential_pair import differential_pairs
+from device_models.memories.generic import GenericMemory
+from device_models.memories.pcm import PhaseChangeMemory
+from device_models.memories.programmed import ProgrammedMemory
+from device_models.memories.retention import RetentionMemory
+from device_models.memories.sonos import SonosMemory
 from device_models.presets import preset
-from device_models.programmed import ProgrammedMemory
-from device_models.retention import RetentionMemory
-from device_models.sonos import SonosMemory
 from tests.memory_layers import COLUMNS, ROWS, held_weights, level_weights, placed
 
 PERFECT: tuple[DeviceModel, ...] = (

@@ -9,12 +9,12 @@ import pytest
 from numpy.typing import NDArray
 
 from device_models.array import ArrayWeights, Chip, State, program
-from device_models.bitplane import BitPlaneSram, program_planes
 from device_models.contract import Placement
-from device_models.converter import converter
 from device_models.errors import DeviceModelError
-from device_models.plane_array import PlaneArray
-from device_models.read_noise import ReadNoise
+from device_models.sram.bitplane import BitPlaneSram, program_planes
+from device_models.sram.converter import converter
+from device_models.sram.plane_array import PlaneArray
+from device_models.sram.read_noise import ReadNoise
 from tests.test_device_bitplane import PERFECT
 
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from device_models.array import Chip, State, program
-from device_models.pcm import PhaseChangeMemory
-from device_models.pcm_hermes import HermesMemory
-from device_models.phase_change import PhaseChange, conductances
+from device_models.memories.pcm import PhaseChangeMemory
+from device_models.memories.pcm_hermes import HermesMemory
+from device_models.memories.phase_change import PhaseChange, conductances
 from tests.memory_layers import asked, check_moments, level_cells, level_weights
 
 Formulas = Callable[[float], tuple[float, float, float]]

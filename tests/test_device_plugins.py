@@ -17,8 +17,8 @@ import pytest
 from agent.runtimes.cim import written
 from agent.store.bundle import open_bundle
 from agent.store.package import read_package
+from device_models.memories.product import Mismatch, effective
 from device_models.presets import preset_names
-from device_models.product import Mismatch, effective
 from tests.agent_stores import ROOT, Said, bundle, data
 from tests.plugin_sites import installed, npp_with
 from tests.shown_commands import blocks
@@ -186,7 +186,7 @@ BROKEN = {
     "OTHER = 1": "AttributeError",
     "DEVICE = 'pcm'": "is a str, and no Preset",
     plugin("another"): "its preset is called 'another'",
-    plugin("BAD", "pcm"): "the kind 'pcm' of package_.*.Model is the name of device_models.pcm",
+    plugin("BAD", "pcm"): "the kind 'pcm' of package_.*.Model is the name of device_models.mem",
     plugin("BAD").replace("@register(Model)", ""): "no function is registered",
     plugin("BAD").replace("(frozen=True)", ""): "Model is no frozen dataclass",
     re.sub(r"= parameter.*", "= 1.0", plugin("BAD")): "Model.size says neither unit nor source",

@@ -25,11 +25,11 @@ import pytest
 from numpy.typing import NDArray
 
 from device_models.array import ArrayWeights, Chip, State, program
-from device_models.bitplane import BitPlaneSram
 from device_models.contract import DeviceModel
-from device_models.converter import converter
-from device_models.pcm import PhaseChangeMemory
-from device_models.pcm_hermes import HermesMemory
+from device_models.memories.pcm import PhaseChangeMemory
+from device_models.memories.pcm_hermes import HermesMemory
+from device_models.sram.bitplane import BitPlaneSram
+from device_models.sram.converter import converter
 from tests.memory_layers import ROWS, held_weights, level_weights
 
 Values = NDArray[np.float64]

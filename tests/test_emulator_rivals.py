@@ -14,7 +14,7 @@ import pytest
 from agent.runtimes.cim import CimRuntime
 from calib.factors import no_factors
 from device_models.array import Chip, State
-from device_models.product import Ideal
+from device_models.memories.product import Ideal
 from tests.small_networks import classifier, samples_for
 
 pytest.importorskip("torch", reason="pip install npp-agent[bench], or torch 2.10 with aihwkit")

@@ -25,8 +25,8 @@ from energy_published import MACROS
 
 from calib.decision import decision_graph
 from calib.graph.linear import LinearLayer, linear_layers
-from device_models.energy import PUBLISHED_TOPS_PER_WATT
-from device_models.energy_constants import ARITHMETICS, FLOAT32, INT8
+from device_models.energy.constants import ARITHMETICS, FLOAT32, INT8
+from device_models.energy.estimate import PUBLISHED_TOPS_PER_WATT
 from tests.small_networks import classifier
 
 LAYERS = linear_layers(decision_graph(classifier()))

@@ -22,12 +22,12 @@ from fast_layer import (
 )
 
 from device_models.array import ArrayWeights, Chip, State, program
-from device_models.bitplane import BitPlaneSram
 from device_models.errors import DeviceModelError
-from device_models.fast_array import FastArray
-from device_models.plane_array import PlaneArray
+from device_models.fast.array import FastArray
 from device_models.presets import preset
-from device_models.shortcuts import LinearArray, LosslessArray
+from device_models.sram.bitplane import BitPlaneSram
+from device_models.sram.plane_array import PlaneArray
+from device_models.sram.shortcuts import LinearArray, LosslessArray
 
 RATIOS = (0.0, 0.1, 0.3, 1.0, 3.0)
 CONVERTERS = ((256, 8), (64, 8), (64, 6), (256, 6), (128, 5))

@@ -12,7 +12,7 @@ import pytest
 from agent.errors import InputError
 from agent.measurements_file import MOST_BYTES, read_measurements
 from agent.workstation.demo_bundle import DEMO_BUNDLE
-from device_models.generic import GenericMemory
+from device_models.memories.generic import GenericMemory
 from device_models.toml_file import load_device
 from tests.agent_stores import npp
 from tests.cell_data import Truth, measure, write_csv

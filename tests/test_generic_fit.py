@@ -18,8 +18,8 @@ from device_models.fitting.curves import change, quantiles
 from device_models.fitting.drift import folded
 from device_models.fitting.generic_fit import GenericFit, fit_generic
 from device_models.fitting.golden import lowest
-from device_models.generic import DEPENDENCES, DISTRIBUTIONS, GenericMemory
-from device_models.pcm import PhaseChangeMemory
+from device_models.memories.generic import DEPENDENCES, DISTRIBUTIONS, GenericMemory
+from device_models.memories.pcm import PhaseChangeMemory
 from tests.cell_data import Truth, measure
 
 DEVIATIONS = {"independent": 0.02, "proportional": 0.05, "inverse-proportional": 0.004}

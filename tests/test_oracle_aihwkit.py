@@ -16,12 +16,12 @@ import pytest
 from numpy.typing import NDArray
 
 from device_models.array import Chip, State, program
-from device_models.cmo import MetalOxideMemory, conductances_us
 from device_models.contract import DeviceModel
-from device_models.pcm import PhaseChangeMemory
-from device_models.pcm_hermes import HermesMemory
-from device_models.phase_change import PhaseChange, conductances
-from device_models.retention import RetentionMemory
+from device_models.memories.cmo import MetalOxideMemory, conductances_us
+from device_models.memories.pcm import PhaseChangeMemory
+from device_models.memories.pcm_hermes import HermesMemory
+from device_models.memories.phase_change import PhaseChange, conductances
+from device_models.memories.retention import RetentionMemory
 from tests.memory_layers import COLUMNS, COUNT, ROWS, agree, asked, held_weights, level_cells
 from tests.memory_layers import level_weights as weights_of
 

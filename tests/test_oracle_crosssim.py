@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from device_models.array import Chip, State, program
 from device_models.contract import DeviceModel
-from device_models.generic import DEPENDENCES, DISTRIBUTIONS, GenericMemory
+from device_models.memories.generic import DEPENDENCES, DISTRIBUTIONS, GenericMemory
+from device_models.memories.sonos import SonosMemory
 from device_models.presets import preset
-from device_models.sonos import SonosMemory
 from tests.memory_layers import ROWS, agree, held_weights, level_weights
 
 CODES = (127, 90, 64, 13, 1)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from device_models.array import ArrayWeights, Chip, State, program
-from device_models.bitplane import BitPlaneSram
-from device_models.read_noise import LEVELS, ReadNoise, places_of, quantiles, row_noise
+from device_models.sram.bitplane import BitPlaneSram
+from device_models.sram.read_noise import LEVELS, ReadNoise, places_of, quantiles, row_noise
 
 
 def noise_of(seed: int) -> ReadNoise:

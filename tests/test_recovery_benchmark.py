@@ -25,7 +25,7 @@ from recovery.scoring import score
 from recovery.table import half_interval_95, strangers
 
 from agent.runtimes.cim import written
-from device_models.product import effective
+from device_models.memories.product import effective
 from tests.recovery_subjects import MISMATCH, subject
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -21,10 +21,10 @@ from agent.simulation.sweep import sweep
 from agent.simulation.workload import Workload, comparison_of, narrowed
 from agent.store.package import Package, package_bytes
 from calib.packed import PackedNetwork
-from device_models.bitplane import BitPlaneSram
-from device_models.pcm import PhaseChangeMemory
+from device_models.memories.pcm import PhaseChangeMemory
+from device_models.memories.product import Ideal, Mismatch
 from device_models.presets import preset
-from device_models.product import Ideal, Mismatch
+from device_models.sram.bitplane import BitPlaneSram
 from device_models.toml_file import to_toml
 from tests.agent_stores import Said, bundle, data, labelled, npp
 from tests.small_networks import classifier, packed, samples_for, signal_network

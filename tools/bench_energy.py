@@ -3,8 +3,8 @@
     NPP_DATA=DIR python tools/bench_energy.py [--out FILE.md]
 
 Counts come from the shapes of MLPerf Tiny's ResNet-8 and keyword network, prices from
-`device_models.energy_constants`. Nothing is measured, and nothing is said of accuracy. With --out a
-picture of the same name is written beside the report.
+`device_models.energy.constants`. Nothing is measured, and nothing is said of accuracy. With --out
+a picture of the same name is written beside the report.
 """
 
 from __future__ import annotations
@@ -45,7 +45,13 @@ from energy_words import (
 from calib.decision import decision_graph
 from calib.graph.linear import LinearLayer, linear_layers
 from calib.importers import load_model
-from device_models.energy_constants import ARITHMETICS, FLOAT32, INT8, EnergyConstants, listed
+from device_models.energy.constants import (
+    ARITHMETICS,
+    FLOAT32,
+    INT8,
+    EnergyConstants,
+    listed,
+)
 
 MODELS = {"ResNet-8": "resnet8_float.tflite", "keywords": "kws_float.tflite"}
 SIZES = (64, 256, 1024, 4096)

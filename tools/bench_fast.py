@@ -37,10 +37,10 @@ from calib.importers import load_model
 from calib.packed import PackedNetwork
 from calib.prepare import PackOptions, prepare
 from device_models.array import Chip, State
-from device_models.compiled import SWITCH
 from device_models.contract import DeviceModel
-from device_models.current_model import CurrentSram
 from device_models.presets import preset
+from device_models.sram.compiled import SWITCH
+from device_models.sram.current_model import CurrentSram
 
 FIRST_SEED = 1000
 BATCH = 64

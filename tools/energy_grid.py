@@ -11,11 +11,11 @@ import numpy as np
 from agent.energy import surrogate_counts
 from calib.graph.linear import LinearLayer
 from device_models.array_weights import ArrayWeights
-from device_models.counts import Counts, SurrogateCounts, counts, total
-from device_models.current_model import CurrentSram
-from device_models.energy import Energy, estimate, total_energy
-from device_models.energy_constants import FLOAT32, EnergyConstants
-from device_models.periphery import Periphery
+from device_models.energy.constants import FLOAT32, EnergyConstants
+from device_models.energy.counts import Counts, SurrogateCounts, counts, total
+from device_models.energy.estimate import Energy, estimate, total_energy
+from device_models.sram.current_model import CurrentSram
+from device_models.sram.periphery import Periphery
 
 RANKS = (0, 1, 2, 4, 8, 16, 32)
 ADC_BITS = (4, 5, 6, 7, 8)

@@ -9,8 +9,8 @@ from energy_grid import ADC_BITS, RANKS, ROWS, Setting
 from energy_published import MF_NET_TOPS_PER_WATT
 
 from calib.graph.linear import LinearLayer
-from device_models.energy import PUBLISHED_TOPS_PER_WATT, Energy
-from device_models.energy_constants import FLOAT32, INT8
+from device_models.energy.constants import FLOAT32, INT8
+from device_models.energy.estimate import PUBLISHED_TOPS_PER_WATT, Energy
 
 COLOURS = {FLOAT32: "#c2410c", INT8: "#0f766e"}
 PUBLISHED = {

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from energy_grid import array_alone
 
-from device_models.charge_sram import ChargeSram
-from device_models.current_model import CurrentSram
-from device_models.energy import PUBLISHED_TOPS_PER_WATT
-from device_models.periphery import Periphery
+from device_models.energy.estimate import PUBLISHED_TOPS_PER_WATT
+from device_models.sram.charge_sram import ChargeSram
+from device_models.sram.current_model import CurrentSram
+from device_models.sram.periphery import Periphery
 
 MF_NET_TOPS_PER_WATT = (105.0, 84.0)
 

@@ -9,9 +9,9 @@ from energy_grid import COLUMNS, ROWS, Setting, array_alone, energy_of, full_arr
 
 from agent.energy import surrogate_counts
 from calib.graph.linear import LinearLayer
-from device_models.charge_sram import ChargeSram
-from device_models.energy import PUBLISHED_TOPS_PER_WATT
-from device_models.energy_constants import FLOAT32, INT8, EnergyConstants
+from device_models.energy.constants import FLOAT32, INT8, EnergyConstants
+from device_models.energy.estimate import PUBLISHED_TOPS_PER_WATT
+from device_models.sram.charge_sram import ChargeSram
 
 Layers = Sequence[LinearLayer]
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_models.array import Array, ArrayWeights, Chip, State, program
-from device_models.bitplane import BitPlaneSram
-from device_models.converter import converter
+from device_models.sram.bitplane import BitPlaneSram
+from device_models.sram.converter import converter
 
 INPUTS, OUTPUTS = 144, 16
 TYPICAL_ROWS, TEST_ROWS = 1024, 4000

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from device_models.array_weights import ArrayWeights
 from device_models.contract import DeviceModel, Placement, State
-from device_models.differential_pair import differential_pairs
-from device_models.generic import GenericMemory, conductances
-from device_models.pcm import PhaseChangeMemory
-from device_models.pcm_hermes import HermesMemory
-from device_models.phase_change import conductances as phase_change_conductances
+from device_models.memories.differential_pair import differential_pairs
+from device_models.memories.generic import GenericMemory, conductances
+from device_models.memories.pcm import PhaseChangeMemory
+from device_models.memories.pcm_hermes import HermesMemory
+from device_models.memories.phase_change import conductances as phase_change_conductances
 from device_models.toml_file import find_device
 
 LEVELS = 15

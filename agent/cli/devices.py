@@ -12,8 +12,8 @@ from agent.cli.common import emit, json_option
 from agent.cli.installed import warn
 from agent.cli.table import WIDTH, Cell, pairs, table
 from agent.simulation.ages import age_text
-from device_models.analog_periphery import Memory
 from device_models.contract import DeviceModel
+from device_models.memories.analog_periphery import Memory
 from device_models.parameters import Value, describe
 from device_models.plugins import plugin_devices
 from device_models.presets import Preset, is_ours, presets

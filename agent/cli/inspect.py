@@ -17,7 +17,7 @@ from agent.cli.units import bytes_text
 from agent.inspection import PRICED_CHIP, inspection_document
 from agent.store.bundle import Bundle, open_bundle
 from agent.store.package import read_package
-from device_models.energy_constants import ARITHMETICS, FLOAT32
+from device_models.energy.constants import ARITHMETICS, FLOAT32
 
 
 @click.command()

@@ -21,7 +21,7 @@ from device_models.fitting.goodness import Bin, Distance, bins, departures, dist
 from device_models.fitting.law_checks import law_departures
 from device_models.fitting.shapes import Candidate, candidates
 from device_models.fitting.untold import what_is_untold
-from device_models.generic import GenericMemory
+from device_models.memories.generic import GenericMemory
 
 DIGITS = 6
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from device_models.fitting.cells import Floats, Programmed
 from device_models.fitting.shapes import Candidate, normal_levels
-from device_models.generic import GenericMemory
+from device_models.memories.generic import GenericMemory
 
 MOST_LEVELS = 16
 """Up to so many targets, each is looked at by itself."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from device_models.errors import DeviceModelError
 from device_models.fitting.cells import Floats, Programmed
 from device_models.fitting.golden import lowest
-from device_models.generic import DEPENDENCES, DISTRIBUTIONS, GenericMemory
+from device_models.memories.generic import DEPENDENCES, DISTRIBUTIONS, GenericMemory
 
 EXACT_AT_ZERO = 0.1
 """Cells asked for 0 are exact if they deviate by less than this part of what all cells do."""

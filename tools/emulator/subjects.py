@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from device_models.contract import DeviceModel
-from device_models.periphery import Periphery
 from device_models.presets import preset
+from device_models.sram.periphery import Periphery
 
 FLOAT = "float32"
 

@@ -1,0 +1,1 @@
+"""What an inference in a bit-plane array is estimated to cost."""

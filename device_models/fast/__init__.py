@@ -1,0 +1,1 @@
+"""A statistically equal form of bit-plane arrays, for sweeps."""

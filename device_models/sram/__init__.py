@@ -1,0 +1,1 @@
+"""Bit-plane SRAM arrays: cells, columns, converters, and the loop over planes."""
