@@ -3,7 +3,7 @@
 Let W be the nominal weights, ΔW the chip's own deviation from them, y the exact result without the
 zero point. Per output the least squares of
 
-    y - x·W  ≈  α (x·W) + β (x·ΔW) + γ s + c,      s how busy the row is (`device_models.fast.array`)
+    y - x·W  ≈  α (x·W) + β (x·ΔW) + γ s + c,      s how busy the row is (`array`)
 
 say what the converters do to the mean (Bussgang: any non-linearity is a gain and an uncorrelated
 rest). β is the share of the deviations that rounding lets through: near 0 where they are small
