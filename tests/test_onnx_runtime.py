@@ -81,7 +81,10 @@ def test_answers_are_those_of_the_integer_network(name: str, scheme: str, bits: 
     for factors in (some_factors(network, 2), some_factors(network, 0)):
         with np.errstate(under="ignore"):
             wanted = rounded_everywhere(network, runtime, factors, x)
-        found = runtime.run(x, factors, all_positions(network, COUNT)).answers
+        last = runtime.run(x, factors, all_positions(network, COUNT)).layers[
+            network.layers[-1].name
+        ]
+        found = last.outputs.reshape(wanted.shape)
         # A value halfway between two codes may go either way: that sample differs by a step or two.
         each = [relative(a, b) for a, b in zip(found, wanted, strict=True)]
         assert np.median(each) < (2e-3 if bits == 8 else 2e-2), each
@@ -135,9 +138,20 @@ def test_branches_that_do_nothing_change_no_bit(name: str, scheme: str) -> None:
     }
     gains = {layer: replace(one, a=one.a[:0], b=one.b[:, :0]) for layer, one in zero.items()}
     x, taps = samples_for(graph, COUNT, seed=5), all_positions(network, COUNT)
-    with_branches = runtime.run(x, Factors(zero), {}).answers
-    without = runtime.run(x, Factors(gains), taps).answers  # no layer hands over codes here, too
-    np.testing.assert_array_equal(with_branches, without)
+    with_branches = runtime.run(x, Factors(zero), taps)
+    without = runtime.run(x, Factors(gains), taps)  # no tapped layer hands over codes, either
+    for layer, seen in with_branches.layers.items():
+        np.testing.assert_array_equal(seen.outputs, without.layers[layer].outputs)
+    in_use = seen.outputs.reshape(with_branches.answers.shape)
+    np.testing.assert_array_equal(with_branches.answers, in_use)
+
+
+def test_looking_changes_no_answer() -> None:
+    network, runtime, _ = on_both(classifier(), scheme="int8")
+    x, taps = samples_for(classifier(), COUNT, seed=5), all_positions(network, COUNT)
+    for factors in (no_factors(network.layers), some_factors(network, 0), some_factors(network, 1)):
+        looked_at = runtime.run(x, factors, taps).answers
+        np.testing.assert_array_equal(looked_at, runtime.run(x, factors, {}).answers)
 
 
 @pytest.mark.parametrize("gain", [-1.5, 0.0, 1e-12, -1e-6])
@@ -200,6 +214,7 @@ def test_other_factors_are_loaded_and_the_same_are_not_loaded_again() -> None:
     one, other = some_factors(network, 2, seed=1), some_factors(network, 3, seed=2)
     first = runtime.run(x, one, {}).answers
     session = runtime._session(one, [])
+    assert runtime._session(one, [network.layers[0]]) is not session
     assert relative(runtime.run(x, other, {}).answers, first) > 1e-3
     np.testing.assert_array_equal(runtime.run(x, one, {}).answers, first)
     assert runtime._session(one, []) is session

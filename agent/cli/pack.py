@@ -145,20 +145,23 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
         surrogate_bytes=budget_bytes,
         surrogate_mac_share=budget_mac_share,
     )
-    with progress("packing") as report:
-        done = iter(range(PHASES))
-        package = pack(
-            model,
-            samples,
-            key,
-            options,
-            lambda _: report(next(done, PHASES), PHASES),
-            runtime=runtime,
-        )
+    package = _packed(model, samples, key, options, runtime)
     document, arrays = to_parts(package)
     written = write_bundle(out, document, arrays, package.files)
     result = describe(package, out, written)
     emit(result, as_json=as_json, table=_table(result))
+
+
+def _packed(
+    model: Path, samples: Path, key: str | None, options: PackOptions, runtime: str
+) -> Package:
+    with progress("packing") as report:
+        done = iter(range(PHASES))
+
+        def tell(_phase: str) -> None:
+            report(next(done, PHASES), PHASES)
+
+        return pack(model, samples, key, options, tell, runtime=runtime)
 
 
 def describe(package: Package, out: Path, written: int) -> dict[str, Any]:

@@ -48,7 +48,7 @@ class OnnxSession:
     Args:
         package: what `imported` gave.
         graph: see `agent.runtimes.onnx_bytes`.
-        outputs: the tensors that a run gives, in order.
+        outputs: the tensors that a run gives; each is made in the graph, and named once.
         integer: fuse what stands between dequantise and quantise into integer kernels. Else weights
             stay as they are: onnxruntime would make 8 bits of float ones, too.
 
@@ -62,27 +62,26 @@ class OnnxSession:
         """Load the graph."""
         self._package = package
         self._input = graph.input.name
+        self._outputs = tuple(outputs)
         options = package.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.log_severity_level = 4  # what goes wrong is raised; stderr is ours
-        # x86-64 without VNNI: exact products of unsigned and signed bytes, not saturated ones.
-        options.add_session_config_entry("session.x64quantprecision", "1")
         options.add_session_config_entry("session.disable_quant_qdq", "0" if integer else "1")
         content = onnx_model(graph, outputs)
         self._session = self._translated(
             lambda: package.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         )
 
-    def run(self, samples: NDArray[np.float32]) -> list[NDArray[Any]]:
-        """The outputs for samples [n, ...].
+    def run(self, samples: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        """The outputs for samples [n, ...], by name.
 
         Raises:
             RuntimeUnavailableError: onnxruntime fails.
         """
         feeds = {self._input: np.ascontiguousarray(samples, np.float32)}
-        found: list[NDArray[Any]] = self._translated(lambda: self._session.run(None, feeds))
-        return found
+        found = self._translated(lambda: self._session.run(self._outputs, feeds))
+        return dict(zip(self._outputs, found, strict=True))
 
     def _translated(self, work: Callable[[], Result]) -> Result:
         state = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")

@@ -1,9 +1,11 @@
 """The main path on onnxruntime's integer kernels, with the surrogates in its graph.
 
 The graph is made here, on the board, from the bundle's codes and the factors of the moment, and
-loaded anew when factors change. What is not looked at runs as it would in use. A tapped layer has
-its products beside it, as integers from the same codes, so that `main` is exact and has no gain or
-offset in it; `outputs` is the very tensor that the activation reads.
+loaded anew when factors change. Answers always come from the graph that is in use. Taps are of a
+second one, where the inputs and outputs of tapped layers are tensors, which costs some of them one
+more rounding to 8 bits; a tapped layer has its products beside it, as integers from the same codes,
+so that `main` is exact and has no gain or offset in it, and `outputs` is the very tensor that the
+activation reads.
 """
 
 from __future__ import annotations
@@ -54,28 +56,34 @@ class OnnxRuntime:
         self._package = imported()
         self._network = network
         self._outputs = outputs
+        graph = network.decision_graph
+        self._input, self._answer = graph.input.name, graph.output
         self._loaded: OrderedDict[tuple[Any, ...], tuple[Factors, OnnxSession]] = OrderedDict()
         self._probes: dict[str, OnnxSession] = {}
 
     def run(self, samples: Float32, factors: Factors, taps: Positions) -> Trace:
-        """Run samples [n, ...] through the whole network.
+        """Run samples [n, ...] through the whole network; once more for taps, if there are any.
 
         Raises:
             RuntimeUnavailableError: onnxruntime does not take the network.
         """
+        in_use = self._session(factors, [])
+        answers = [
+            in_use.run(samples[some])[self._answer] for some in slices(len(samples), BATCH_SAMPLES)
+        ]
+        return Trace(np.concatenate(answers), self._tapped(samples, factors, taps))
+
+    def _tapped(self, samples: Float32, factors: Factors, taps: Positions) -> dict[str, LayerTrace]:
         tapped = [layer for layer in self.layers if layer.name in taps]
+        if not tapped:
+            return {}
         session = self._session(factors, tapped)
         traces: dict[str, list[LayerTrace]] = {layer.name: [] for layer in tapped}
-        answers = []
         for some in slices(len(samples), self._batch_samples(tapped)):
-            answer, *tensors = session.run(samples[some])
-            answers.append(answer)
-            for i, layer in enumerate(tapped):
-                seen = self._trace(layer, tensors[3 * i : 3 * i + 3], taps[layer.name][some])
-                traces[layer.name].append(seen)
-        return Trace(
-            np.concatenate(answers), {name: joined(parts) for name, parts in traces.items()}
-        )
+            tensors = {self._input: samples[some], **session.run(samples[some])}
+            for layer in tapped:
+                traces[layer.name].append(self._trace(layer, tensors, taps[layer.name][some]))
+        return {name: joined(parts) for name, parts in traces.items()}
 
     def probe(self, layer: LinearLayer, rows: Float32) -> Float32:
         """Drive one layer alone with rows [..., groups, d]; outputs [..., m]."""
@@ -87,7 +95,7 @@ class OnnxRuntime:
         parts = []
         for some in slices(len(flat), step):
             values = code.decode(code.encode(flat[some]))
-            (sums,) = session.run(values)
+            (sums,) = session.run(values).values()
             parts.append(self._main(layer, sums.reshape(-1, layer.outputs)))
         return np.concatenate(parts).reshape(*lead, layer.outputs)
 
@@ -101,11 +109,11 @@ class OnnxRuntime:
         key = (id(factors), names)
         if key not in self._loaded:
             graph = integer_graph(self._network, self._outputs, factors, names)
-            wanted = [graph.output]
-            for layer in tapped:
-                wanted += [layer.input, layer.output, sums_name(layer.name)]
+            wanted = {layer.input for layer in tapped} - {self._input}
+            wanted |= {name for layer in tapped for name in (layer.output, sums_name(layer.name))}
             integer = all(map(is_integer, self._network.weights.values()))
-            session = OnnxSession(self._package, graph, wanted, integer=integer)
+            outputs = sorted(wanted) or [graph.output]
+            session = OnnxSession(self._package, graph, outputs, integer=integer)
             self._loaded[key] = (factors, session)  # held, so that no others take their identity
         self._loaded.move_to_end(key)
         while len(self._loaded) > SESSIONS:
@@ -124,13 +132,16 @@ class OnnxRuntime:
         return min(max(BATCH_BYTES // (4 * sum(each) or 1), 1), BATCH_SAMPLES)
 
     def _trace(
-        self, layer: LinearLayer, tensors: list[NDArray[Any]], positions: NDArray[np.integer]
+        self,
+        layer: LinearLayer,
+        tensors: Mapping[str, NDArray[Any]],
+        positions: NDArray[np.integer],
     ) -> LayerTrace:
-        given, made, sums = tensors
+        sums = tensors[sums_name(layer.name)]
         return LayerTrace(
-            rows=layer.rows_at(given, positions),
+            rows=layer.rows_at(tensors[layer.input], positions),
             main=self._main(layer, layer.output_at(sums, positions)),
-            outputs=layer.output_at(made, positions),
+            outputs=layer.output_at(tensors[layer.output], positions),
         )
 
     def _main(self, layer: LinearLayer, sums: NDArray[Any]) -> Float32:
