@@ -33,6 +33,9 @@ from calib.surrogate_graph import a_tensor, b_tensor
 INTEGER_BITS = 8
 """Of the codes that integer kernels take; codes of fewer bits are clipped before."""
 
+_MIDDLE = 128
+"""The zero point of signed bytes that are written unsigned."""
+
 
 def sums_name(layer: str) -> str:
     """The tensor of a tapped layer's own products, before bias, scale and surrogate."""
@@ -206,10 +209,14 @@ class _Making:
             op = "Conv" if window else "MatMul"
             yield Node(made, op, (f"{name}@input", held), (made,), attributes)
             return
-        held = self._constant(f"{name}@nominal", self._tensor(node, layer, weights.codes))
+        codes = self._tensor(node, layer, weights.codes)
+        inputs = [f"{name}@activation/codes", f"{name}@nominal", f"{name}@activation/zero"]
+        if window:  # onnxruntime has had no ConvInteger of signed weights until lately
+            codes = (codes.astype(np.int16) + _MIDDLE).astype(np.uint8)
+            inputs.append(self._constant(f"{name}@middle", np.asarray(_MIDDLE, np.uint8)))
+        self._constant(f"{name}@nominal", codes)
         op = "ConvInteger" if window else "MatMulInteger"
-        inputs = (f"{name}@activation/codes", held, f"{name}@activation/zero")
-        yield Node(made, op, inputs, (made,), attributes)
+        yield Node(made, op, tuple(inputs), (made,), attributes)
 
     def _tensor(self, node: Node, layer: LinearLayer, weight: NDArray[np.generic]) -> Array:
         """Weights [groups, d, m] as a Conv reads them, or [d, m]."""
