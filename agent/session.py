@@ -17,7 +17,7 @@ import numpy as np
 from agent.allocator import keep_freed_memory
 from agent.buffer import SampleBuffer
 from agent.chip import chip_of
-from agent.conditions import changed, named, remembered_conditions
+from agent.conditions import changed, check_given, named, remembered_conditions
 from agent.drift import Drift, baseline_of, drift
 from agent.errors import BundleError, RuntimeUnavailableError, StoreError
 from agent.events import CALIBRATION, record
@@ -161,6 +161,7 @@ def open_session(store: Store, **given: float | None) -> Session:
     keep_freed_memory()
     state, bundle = _installed(store)
     package = with_memory(read_package(bundle))
+    check_given(given, package.runtime)
     history = store.read_history().entries
     remembered = remembered_conditions(state.remembered)
     conditions = changed(remembered, given)

@@ -100,6 +100,16 @@ def test_it_is_no_chip(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert "pack the model with --runtime cim" in many.sentence()
 
 
+def test_it_has_no_age_and_no_temperature(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = installed(tmp_path, capsys)
+    said = npp(capsys, "measure", "--store", store, "--age-s", 60, "--temperature-c", 40)
+    assert said.code == 1
+    assert "nothing in it depends on --age-s, --temperature-c" in said.sentence()
+    assert npp(capsys, "measure", "--store", store).code == 0
+
+
 def test_training_is_refused_in_one_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
