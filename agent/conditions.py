@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
-from agent.errors import StoreError
+from agent.errors import InputError, StoreError
+from agent.runtimes.names import CIM
 from device_models.array import State
 
 NAMES = tuple(spec.name for spec in fields(State))
@@ -42,3 +43,18 @@ def changed(conditions: State, given: Mapping[str, float | None]) -> State:
     return replace(
         conditions, **{name: value for name, value in given.items() if value is not None}
     )
+
+
+def check_given(given: Mapping[str, float | None], runtime: str) -> None:
+    """Refuse conditions where there is no emulated chip.
+
+    Raises:
+        InputError: something was given, and the runtime is no emulator.
+    """
+    wrong = sorted(name for name, value in given.items() if value is not None)
+    if wrong and runtime != CIM:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in wrong)
+        raise InputError(
+            f"the runtime {runtime} is no emulator, and nothing in it depends on {options}: leave "
+            "that out"
+        )

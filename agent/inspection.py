@@ -11,6 +11,7 @@ from agent.energy import (
     layer_energy_document,
     network_energy,
 )
+from agent.runtimes.names import CIM
 from agent.store.package import Package
 from agent.store.package_layers import described
 from calib.costs import (
@@ -46,7 +47,7 @@ def inspection_document(
         DeviceModelError: there is no such chip.
     """
     network = package.network
-    energy, note = _energy(network, chip, arithmetic)
+    energy, note = _energy(package, chip, arithmetic)
     return {
         "model": package.model,
         "scheme": network.scheme,
@@ -98,10 +99,12 @@ def _layer(
 
 
 def _energy(
-    network: PackedNetwork, chip: str, arithmetic: str
+    package: Package, chip: str, arithmetic: str
 ) -> tuple[NetworkEnergy | None, str | None]:
     """The estimate, or the sentence that says why there is none."""
-    model = find_device(chip)
+    network, model = package.network, find_device(chip)
+    if package.runtime != CIM:
+        return None, f"the runtime {package.runtime} is no chip, and its energy is not estimated"
     constants = EnergyConstants(surrogate_arithmetic=arithmetic)
     try:
         return network_energy(network, budgeted_ranks(network), model, constants), None

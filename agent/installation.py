@@ -8,6 +8,7 @@ from typing import Any
 
 from agent.chip import IDEAL
 from agent.errors import InputError
+from agent.runtimes.names import CIM
 from agent.store.bundle import Bundle, open_bundle
 from agent.store.package import Package, package_bytes, read_package
 from agent.store.state import State
@@ -52,7 +53,7 @@ def install(store: Store, bundle: Bundle, package: Package, chip: Mapping[str, A
         InputError: a chip for a runtime that is no emulator.
         StoreError: the store refuses; what was installed before still is.
     """
-    if package.runtime != "cim" and chip.get("name") != IDEAL:
+    if package.runtime != CIM and chip.get("name") != IDEAL:
         raise InputError(
             f"the runtime {package.runtime} is no emulator: --chip must be {IDEAL}, not "
             f"{chip.get('name')}"

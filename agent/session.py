@@ -17,14 +17,17 @@ import numpy as np
 from agent.allocator import keep_freed_memory
 from agent.buffer import SampleBuffer
 from agent.chip import chip_of
-from agent.conditions import changed, named, remembered_conditions
+from agent.conditions import changed, check_given, named, remembered_conditions
 from agent.drift import Drift, baseline_of, drift
-from agent.errors import RuntimeUnavailableError, StoreError
+from agent.errors import BundleError, RuntimeUnavailableError, StoreError
 from agent.events import CALIBRATION, record
 from agent.loop import Calibration, CalibrationRequest, ClosedLoop, Commit, Tell
 from agent.report import history_fields
 from agent.runtimes.base import Runtime
 from agent.runtimes.cim import CimRuntime
+from agent.runtimes.names import ONNXRUNTIME, RUNTIMES
+from agent.runtimes.onnxruntime import OnnxRuntime
+from agent.runtimes.output_codes import FILE_NAME, decode_output_codes
 from agent.store.bundle import Bundle
 from agent.store.package import Package, read_package
 from agent.store.state import State as InstalledState
@@ -158,6 +161,7 @@ def open_session(store: Store, **given: float | None) -> Session:
     keep_freed_memory()
     state, bundle = _installed(store)
     package = with_memory(read_package(bundle))
+    check_given(given, package.runtime)
     history = store.read_history().entries
     remembered = remembered_conditions(state.remembered)
     conditions = changed(remembered, given)
@@ -210,17 +214,29 @@ def runtime_of(
     Raises:
         RuntimeUnavailableError: this version has no such runtime, or the package is not quantised.
     """
-    if package.runtime != "cim":
+    if package.runtime not in RUNTIMES:
         raise RuntimeUnavailableError(
-            f"the bundle wants the runtime {package.runtime!r}, this npp-agent has cim; "
-            "pack the model for that"
+            f"the bundle wants the runtime {package.runtime!r}, this npp-agent has "
+            f"{', '.join(RUNTIMES)}; pack the model for one of these"
         )
     if package.network.scheme == FLOAT:
         raise RuntimeUnavailableError(
             f"the bundle of {package.model} holds float weights: install it with --scheme "
             f"{', '.join(SCHEMES)}"
         )
+    if package.runtime == ONNXRUNTIME:
+        return _onnx_runtime(package)
     return CimRuntime(package.network, chip, conditions, generator, fast=fast)
+
+
+def _onnx_runtime(package: Package) -> Runtime:
+    if FILE_NAME not in package.files:
+        raise BundleError(
+            f"the bundle of {package.model} has no file {FILE_NAME}, which the runtime "
+            f"{ONNXRUNTIME} needs; pack the model again"
+        )
+    names = [layer.name for layer in package.network.layers]
+    return OnnxRuntime(package.network, decode_output_codes(package.files[FILE_NAME], names))
 
 
 def _installed(store: Store) -> tuple[InstalledState, Bundle]:

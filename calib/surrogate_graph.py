@@ -72,7 +72,7 @@ def constants_of(layers: Sequence[LinearLayer], factors: Factors) -> dict[str, A
             OFFSET: surrogate.offset.reshape(_channel_shape(layer)),
         }
         if surrogate.rank:
-            parts |= {A: _a_tensor(layer, surrogate.a), B: _b_tensor(layer, surrogate.b)}
+            parts |= {A: a_tensor(layer, surrogate.a), B: b_tensor(layer, surrogate.b)}
         found |= {constant_name(layer.name, part): value for part, value in parts.items()}
     return found
 
@@ -103,7 +103,7 @@ def _channel_shape(layer: LinearLayer) -> tuple[int, ...]:
     return (layer.outputs, *(1,) * (0 if layer.window is None else layer.window.axes))
 
 
-def _a_tensor(layer: LinearLayer, a: Array) -> Array:
+def a_tensor(layer: LinearLayer, a: Array) -> Array:
     """A [rows, d] as its node reads it: [rows, channels of a group, *kernel], or [d, rows]."""
     if layer.window is None:
         return np.ascontiguousarray(a.T)
@@ -117,7 +117,7 @@ def _a_rows(layer: LinearLayer, tensor: Array) -> Array:
     return np.moveaxis(tensor, 1, -1).reshape(len(tensor), -1)
 
 
-def _b_tensor(layer: LinearLayer, b: Array) -> Array:
+def b_tensor(layer: LinearLayer, b: Array) -> Array:
     """B [outputs, rank] as its node reads it: [outputs, rank, 1, …], or [rank, outputs]."""
     if layer.window is None:
         return np.ascontiguousarray(b.T)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import numpy as np
 
 from agent.buffer import BufferedSample, Origin, SampleBuffer
+from agent.runtimes.output_codes import FILE_FORMAT, FILE_NAME, encode_output_codes
 from agent.store import archive, bundle, history, manifest
 from agent.store.directory_flash import SLOT_BYTES, DirectoryFlash
 from agent.store.sealed import seal, unseal
@@ -16,6 +18,7 @@ from calib.factor_codes import encode_factors
 from calib.factors import Factors, Surrogate
 from calib.graph.linear import LinearLayer
 from calib.precision import PRECISIONS, bits_of_b
+from calib.schemes.activations import ActivationCode
 from tests.store_samples import FIRST, used_store
 
 TEXT = (Path(__file__).parents[1] / "docs" / "format.md").read_text(encoding="utf-8")
@@ -153,3 +156,14 @@ def test_the_keys_of_manifest_and_state_are_those_of_the_tables(tmp_path: Path) 
     text = bytes(archive.decode(FIRST.data)["manifest.json"]).decode()
     for key in [row[0].strip("`") for row in rows("Bundle", 2)][1:]:
         assert f'"{key}":' in text
+
+
+def test_the_file_for_onnxruntime_is_as_described() -> None:
+    title = "Files for the runtime onnxruntime"
+    assert f"`{FILE_NAME}`" in section(title)
+    content = json.loads(encode_output_codes({"first": ActivationCode(0.5, 128, 8)}))
+    described = {row[0].strip("`"): row[1] for row in rows(title, 2)[1:]}
+    assert set(content) == set(described)
+    assert str(content["format"]) == described["format"] == str(FILE_FORMAT)
+    for key in content["outputs"]["first"]:
+        assert f"`{key}`" in described["outputs"]

@@ -15,6 +15,7 @@ from agent.cli.references import references_text
 from agent.cli.table import pairs
 from agent.cli.units import bytes_text
 from agent.inspection import references_document
+from agent.runtimes.names import CIM, RUNTIMES
 from agent.store.bundle import write_bundle
 from agent.store.package import Package, to_parts
 from agent.workstation.pack import PHASES, pack
@@ -91,10 +92,10 @@ from calib.schemes.weights import FLOAT, SCHEMES
 )
 @click.option(
     "--runtime",
-    type=click.Choice(["cim"]),
-    default="cim",
+    type=click.Choice(RUNTIMES),
+    default=CIM,
     show_default=True,
-    help="What will run the main path: cim is the emulated chip.",
+    help="What will run the main path: cim is the emulated chip, onnxruntime the processor.",
 )
 @click.option(
     "--seed",
@@ -130,7 +131,6 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
     The samples are taken in the file's order: first the held-back ones, which judge new factors,
     then the references, from which they are fitted. Labels are only looked at to check them.
     """
-    del runtime  # there is one
     chosen_budget(context, rank, budget_bytes, budget_mac_share)
     options = PackOptions(
         scheme=scheme,
@@ -145,13 +145,23 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
         surrogate_bytes=budget_bytes,
         surrogate_mac_share=budget_mac_share,
     )
-    with progress("packing") as report:
-        done = iter(range(PHASES))
-        package = pack(model, samples, key, options, lambda _: report(next(done, PHASES), PHASES))
+    package = _packed(model, samples, key, options, runtime)
     document, arrays = to_parts(package)
     written = write_bundle(out, document, arrays, package.files)
     result = describe(package, out, written)
     emit(result, as_json=as_json, table=_table(result))
+
+
+def _packed(
+    model: Path, samples: Path, key: str | None, options: PackOptions, runtime: str
+) -> Package:
+    with progress("packing") as report:
+        done = iter(range(PHASES))
+
+        def tell(_phase: str) -> None:
+            report(next(done, PHASES), PHASES)
+
+        return pack(model, samples, key, options, tell, runtime=runtime)
 
 
 def describe(package: Package, out: Path, written: int) -> dict[str, Any]:

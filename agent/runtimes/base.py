@@ -99,3 +99,19 @@ def is_layerwise(runtime: Runtime) -> bool:
 def can_train(runtime: Runtime) -> bool:
     """Whether surrogates can be trained through the network."""
     return hasattr(runtime, "main_paths")
+
+
+def slices(count: int, step: int) -> list[slice]:
+    """The batches of so many samples or rows."""
+    return [slice(start, start + step) for start in range(0, count, step)]
+
+
+def joined(parts: Sequence[LayerTrace]) -> LayerTrace:
+    """What batches showed of one layer, as of one run."""
+    if len(parts) == 1:
+        return parts[0]
+    return LayerTrace(
+        rows=np.concatenate([part.rows for part in parts]),
+        main=np.concatenate([part.main for part in parts]),
+        outputs=np.concatenate([part.outputs for part in parts]),
+    )

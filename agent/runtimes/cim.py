@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.runtimes.base import Adjust, Float32, LayerTrace, Positions, Trace
+from agent.runtimes.base import (
+    Adjust,
+    Float32,
+    LayerTrace,
+    Positions,
+    Trace,
+    joined,
+    slices,
+)
 from calib.factors import Factors, Surrogate, no_factors
 from calib.graph.executor import JointReplacement, Replacement, run, run_abreast
 from calib.graph.linear import LinearLayer
@@ -108,14 +116,14 @@ class CimRuntime:
         """Run samples [n, ...] through the chip, a batch at a time."""
         traces = [
             self._run_batch(samples[batch], factors, {name: at[batch] for name, at in taps.items()})
-            for batch in _slices(len(samples), self._batch_samples)
+            for batch in slices(len(samples), self._batch_samples)
         ]
         answers = np.concatenate([trace.answers for trace in traces])
-        return Trace(answers, {name: _joined([t.layers[name] for t in traces]) for name in taps})
+        return Trace(answers, {name: joined([t.layers[name] for t in traces]) for name in taps})
 
     def run_adjusting(self, samples: Float32, factors: Factors, adjust: Adjust) -> None:
         """Run samples once; each layer's outputs are adjusted before the next layer sees them."""
-        blocks = [samples[block] for block in _slices(len(samples), ABREAST_SAMPLES)]
+        blocks = [samples[block] for block in slices(len(samples), ABREAST_SAMPLES)]
         replace = {
             layer.name: self._adjusted(layer, factors[layer.name], len(samples), adjust)
             for layer in self.layers
@@ -130,7 +138,7 @@ class CimRuntime:
 
         def replacement(inputs: Iterator[Float32]) -> list[Float32]:
             outputs = np.empty((count, layer.positions, layer.outputs), np.float32)
-            parts = [outputs[block] for block in _slices(count, ABREAST_SAMPLES)]
+            parts = [outputs[block] for block in slices(count, ABREAST_SAMPLES)]
             for part, x in zip(parts, inputs, strict=True):
                 part[:] = layer.output_rows(corrected(x))
             scale, shift = adjust(layer, outputs)
@@ -171,7 +179,7 @@ class CimRuntime:
         def replacement(x: Float32) -> Float32:
             outputs = np.empty((len(x), layer.positions, layer.outputs), np.float32)
             tapped = []
-            for block in _slices(len(x), step):
+            for block in slices(len(x), step):
                 main = outputs[block] if idle else np.empty_like(outputs[block])
                 self._main(layer, x[block], main)
                 if not idle:
@@ -182,7 +190,7 @@ class CimRuntime:
                     rows = layer.rows_at(x[block], positions[block])
                     tapped.append(LayerTrace(rows, main[at], outputs[block][at]))
             if tapped:
-                seen[layer.name] = _joined(tapped)
+                seen[layer.name] = joined(tapped)
             return layer.tensor(outputs)
 
         return replacement
@@ -216,17 +224,3 @@ def written(weights: QuantisedWeights) -> ArrayWeights:
 
 def _tensor_bytes(layer: LinearLayer) -> int:
     return 4 * (math.prod(layer.input_shape) + math.prod(layer.output_shape))
-
-
-def _slices(count: int, step: int) -> list[slice]:
-    return [slice(start, start + step) for start in range(0, count, step)]
-
-
-def _joined(parts: Sequence[LayerTrace]) -> LayerTrace:
-    if len(parts) == 1:
-        return parts[0]
-    return LayerTrace(
-        rows=np.concatenate([part.rows for part in parts]),
-        main=np.concatenate([part.main for part in parts]),
-        outputs=np.concatenate([part.outputs for part in parts]),
-    )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.errors import AgentError, InputError, SimulationInterruptedError
+from agent.runtimes.names import CIM
 from agent.simulation.engine import Engine, GivenUp, Tell
 from agent.simulation.journal import Journal
 from agent.simulation.plan import Lot
@@ -50,11 +51,17 @@ class Results:
 
 
 def check_simulable(package: Package) -> None:
-    """Refuse a bundle whose weights are not quantised yet.
+    """Refuse a bundle that no chip can run: of another runtime, or not quantised yet.
 
     Raises:
         InputError: so it is.
     """
+    if package.runtime != CIM:
+        raise InputError(
+            f"the bundle of {package.model} is for the runtime {package.runtime}, which is no "
+            f"chip that could differ from the next; pack the model with "
+            f"--runtime {CIM}"
+        )
     if package.network.scheme == FLOAT:
         raise InputError(
             f"the bundle of {package.model} holds float weights, which no chip computes with; pack "

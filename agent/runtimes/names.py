@@ -1,0 +1,9 @@
+"""The runtimes that this version has, by the names that bundles and commands give them."""
+
+CIM = "cim"
+"""The emulated chip."""
+
+ONNXRUNTIME = "onnxruntime"
+"""The processor that the agent runs on."""
+
+RUNTIMES = (CIM, ONNXRUNTIME)

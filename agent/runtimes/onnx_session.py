@@ -1,0 +1,96 @@
+"""The one place where onnxruntime is imported: its sessions, and its errors in our words."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.errors import RuntimeUnavailableError
+from agent.runtimes.onnx_bytes import onnx_model
+from calib.graph.model import Graph
+
+Result = TypeVar("Result")
+_ERRORS = (
+    "EPFail",
+    "EngineError",
+    "Fail",
+    "InvalidArgument",
+    "InvalidGraph",
+    "InvalidProtobuf",
+    "NotImplemented",
+    "RuntimeException",
+)
+"""What onnxruntime raises of its own; all derive from Exception directly."""
+
+
+def imported() -> Any:
+    """The package onnxruntime.
+
+    Raises:
+        RuntimeUnavailableError: it is not installed, or cannot be loaded.
+    """
+    try:
+        return importlib.import_module("onnxruntime")
+    except ImportError as error:
+        raise RuntimeUnavailableError(
+            f"the bundle wants the runtime onnxruntime, which cannot be imported here ({error}); "
+            "install it: python -m pip install 'npp-agent[onnx]'"
+        ) from error
+
+
+class OnnxSession:
+    """A graph that onnxruntime has loaded; one thread, on the processor.
+
+    Args:
+        package: what `imported` gave.
+        graph: see `agent.runtimes.onnx_bytes`.
+        outputs: the tensors that a run gives; each is made in the graph, and named once.
+        integer: fuse what stands between dequantise and quantise into integer kernels. Else weights
+            stay as they are: onnxruntime would make 8 bits of float ones, too.
+
+    Raises:
+        RuntimeUnavailableError: this onnxruntime does not take the graph.
+    """
+
+    def __init__(
+        self, package: Any, graph: Graph, outputs: Sequence[str], *, integer: bool = True
+    ) -> None:
+        """Load the graph."""
+        self._package = package
+        self._input = graph.input.name
+        self._outputs = tuple(outputs)
+        options = package.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4  # what goes wrong is raised; stderr is ours
+        options.add_session_config_entry("session.disable_quant_qdq", "0" if integer else "1")
+        content = onnx_model(graph, outputs)
+        self._session = self._translated(
+            lambda: package.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        )
+
+    def run(self, samples: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        """The outputs for samples [n, ...], by name.
+
+        Raises:
+            RuntimeUnavailableError: onnxruntime fails.
+        """
+        feeds = {self._input: np.ascontiguousarray(samples, np.float32)}
+        found = self._translated(lambda: self._session.run(self._outputs, feeds))
+        return dict(zip(self._outputs, found, strict=True))
+
+    def _translated(self, work: Callable[[], Result]) -> Result:
+        state = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
+        errors = tuple(getattr(state, name) for name in _ERRORS if hasattr(state, name))
+        try:
+            return work()
+        except errors as error:
+            first = str(error).strip().splitlines()[0][:300]
+            raise RuntimeUnavailableError(
+                f"onnxruntime {self._package.__version__} cannot run the network: {first}; pack it "
+                "with --runtime cim, or try another version of onnxruntime (1.17 or later)"
+            ) from error

@@ -1,0 +1,154 @@
+"""The main path on onnxruntime's integer kernels, with the surrogates in its graph.
+
+The graph is made here, on the board, from the bundle's codes and the factors of the moment, and
+loaded anew when factors change. Answers always come from the graph that is in use. Taps are of a
+second one, where the inputs and outputs of tapped layers are tensors, which costs some of them one
+more rounding to 8 bits; a tapped layer has its products beside it, as integers from the same codes,
+so that `main` is exact and has no gain or offset in it, and `outputs` is the very tensor that the
+activation reads.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.runtimes.base import Float32, LayerTrace, Positions, Trace, joined, slices
+from agent.runtimes.onnx_session import OnnxSession, imported
+from calib.factors import Factors
+from calib.graph.linear import LinearLayer
+from calib.integer_graph import integer_graph, sums_name
+from calib.integer_weights import is_integer
+from calib.layer_graph import layer_graph
+from calib.packed import PackedNetwork
+from calib.schemes.activations import ActivationCode
+
+SESSIONS = 4
+"""That are kept: two sets of factors, each with and without taps."""
+
+BATCH_SAMPLES = 16
+BATCH_BYTES = 16 * 1024 * 1024
+"""Bounds of a batch: samples, and bytes of the tapped tensors."""
+
+PROBE_ROWS_BYTES = 4 * 1024 * 1024
+"""Of the rows, as float32, that one layer is driven with at once."""
+
+
+class OnnxRuntime:
+    """Runs a packed network on onnxruntime.
+
+    Args:
+        network: what the bundle holds, quantised.
+        outputs: by layer, the codes of a convolution's output.
+
+    Raises:
+        RuntimeUnavailableError: onnxruntime is not installed.
+    """
+
+    def __init__(self, network: PackedNetwork, outputs: Mapping[str, ActivationCode]) -> None:
+        """Find onnxruntime; graphs are made when they are needed."""
+        self.layers = network.layers
+        self._package = imported()
+        self._network = network
+        self._outputs = outputs
+        graph = network.decision_graph
+        self._input, self._answer = graph.input.name, graph.output
+        self._loaded: OrderedDict[tuple[Any, ...], tuple[Factors, OnnxSession]] = OrderedDict()
+        self._probes: dict[str, OnnxSession] = {}
+
+    def run(self, samples: Float32, factors: Factors, taps: Positions) -> Trace:
+        """Run samples [n, ...] through the whole network; once more for taps, if there are any.
+
+        Raises:
+            RuntimeUnavailableError: onnxruntime does not take the network.
+        """
+        in_use = self._session(factors, [])
+        answers = [
+            in_use.run(samples[some])[self._answer] for some in slices(len(samples), BATCH_SAMPLES)
+        ]
+        return Trace(np.concatenate(answers), self._tapped(samples, factors, taps))
+
+    def _tapped(self, samples: Float32, factors: Factors, taps: Positions) -> dict[str, LayerTrace]:
+        tapped = [layer for layer in self.layers if layer.name in taps]
+        if not tapped:
+            return {}
+        session = self._session(factors, tapped)
+        traces: dict[str, list[LayerTrace]] = {layer.name: [] for layer in tapped}
+        for some in slices(len(samples), self._batch_samples(tapped)):
+            tensors = {self._input: samples[some], **session.run(samples[some])}
+            for layer in tapped:
+                traces[layer.name].append(self._trace(layer, tensors, taps[layer.name][some]))
+        return {name: joined(parts) for name, parts in traces.items()}
+
+    def probe(self, layer: LinearLayer, rows: Float32) -> Float32:
+        """Drive one layer alone with rows [..., groups, d]; outputs [..., m]."""
+        code = self._network.activations[layer.name]
+        lead = rows.shape[:-2]
+        flat = rows.reshape(-1, layer.groups, layer.inputs)
+        step = max(PROBE_ROWS_BYTES // (4 * layer.groups * layer.inputs), 1)
+        session = self._probe_session(layer)
+        parts = []
+        for some in slices(len(flat), step):
+            values = code.decode(code.encode(flat[some]))
+            (sums,) = session.run(values).values()
+            parts.append(self._main(layer, sums.reshape(-1, layer.outputs)))
+        return np.concatenate(parts).reshape(*lead, layer.outputs)
+
+    def close(self) -> None:
+        """Forget what was loaded."""
+        self._loaded.clear()
+        self._probes.clear()
+
+    def _session(self, factors: Factors, tapped: list[LinearLayer]) -> OnnxSession:
+        names = tuple(layer.name for layer in tapped)
+        key = (id(factors), names)
+        if key not in self._loaded:
+            graph = integer_graph(self._network, self._outputs, factors, names)
+            wanted = {layer.input for layer in tapped} - {self._input}
+            wanted |= {name for layer in tapped for name in (layer.output, sums_name(layer.name))}
+            integer = all(map(is_integer, self._network.weights.values()))
+            outputs = sorted(wanted) or [graph.output]
+            session = OnnxSession(self._package, graph, outputs, integer=integer)
+            self._loaded[key] = (factors, session)  # held, so that no others take their identity
+        self._loaded.move_to_end(key)
+        while len(self._loaded) > SESSIONS:
+            self._loaded.popitem(last=False)
+        return self._loaded[key][1]
+
+    def _probe_session(self, layer: LinearLayer) -> OnnxSession:
+        if layer.name not in self._probes:
+            name, network = layer.name, self._network
+            graph = layer_graph(layer, network.weights[name], network.activations[name])
+            self._probes[name] = OnnxSession(self._package, graph, [graph.output])
+        return self._probes[layer.name]
+
+    def _batch_samples(self, tapped: list[LinearLayer]) -> int:
+        each = [math.prod(one.input_shape) + 2 * math.prod(one.output_shape) for one in tapped]
+        return min(max(BATCH_BYTES // (4 * sum(each) or 1), 1), BATCH_SAMPLES)
+
+    def _trace(
+        self,
+        layer: LinearLayer,
+        tensors: Mapping[str, NDArray[Any]],
+        positions: NDArray[np.integer],
+    ) -> LayerTrace:
+        sums = tensors[sums_name(layer.name)]
+        return LayerTrace(
+            rows=layer.rows_at(tensors[layer.input], positions),
+            main=self._main(layer, layer.output_at(sums, positions)),
+            outputs=layer.output_at(tensors[layer.output], positions),
+        )
+
+    def _main(self, layer: LinearLayer, sums: NDArray[Any]) -> Float32:
+        """The main path's outputs [..., m] of its products, int32 or float."""
+        weights = self._network.weights[layer.name]
+        scaled = sums.astype(np.float32)
+        if is_integer(weights):
+            step = np.float32(self._network.activations[layer.name].step)
+            scaled *= weights.scales.reshape(-1) * step
+        return np.asarray(scaled + layer.bias, np.float32)
