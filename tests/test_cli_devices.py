@@ -27,7 +27,7 @@ def test_every_preset_is_listed_whole(capsys: pytest.CaptureFixture[str]) -> Non
 def test_a_device_tells_value_unit_meaning_and_source(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["devices", "pcm"]) == 0
     text = capsys.readouterr().out
-    assert "holds for  ages up to 3.1536e+08 s, 15 to 35 °C" in text
+    assert "holds for  ages up to 10 y, 15 to 35 °C" in text
     assert "drift_start_s = 20  s\n    t0: conductance falls" in text
     assert "    source: Nandakumar et al., ICECS 2019" in text
     assert run(["devices", "mismatch-12", "--json"]) == 0
