@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from agent.allocator import keep_freed_memory
 from agent.runtimes.cim import CimRuntime
 from agent.store.bundle import open_bundle
 from agent.store.package import read_package
@@ -60,7 +61,8 @@ def on_chip(network: PackedNetwork, subject: Subject, x: np.ndarray, *, fast: bo
 
 
 def main() -> None:
-    """Serve one subject."""
+    """Serve one subject, with memory kept for the next run as every command keeps it."""
+    keep_freed_memory()
     bundle, batch, name = sys.argv[1:]
     network = read_package(open_bundle(Path(bundle))).network
     x = np.load(batch, allow_pickle=False)
