@@ -54,6 +54,10 @@ class State:
         if self.supply_v is not None and not (math.isfinite(self.supply_v) and self.supply_v > 0):
             raise DeviceModelError(f"a supply of {self.supply_v} V: give a finite voltage above 0")
 
+    def supply_of(self, nominal_v: float) -> float:
+        """The supply of arrays whose nominal one is this."""
+        return nominal_v if self.supply_v is None else self.supply_v
+
 
 TypicalInputs = Callable[[], NDArray[np.uint8]]
 """Gives activations [n, groups, d] as the layer usually gets them; called only where needed."""

@@ -54,3 +54,8 @@ class Validity:
 
 ROOM_C = (15.0, 35.0)
 """Measured at room temperature; a model that knows no temperature holds there alone."""
+
+
+def of_silicon(longest_age_s: float | None, supply_v: float, basis: str) -> Validity:
+    """The range of commercial process corners: -40 to 125 C, the supply within 15 %."""
+    return Validity(longest_age_s, -40.0, 125.0, basis, 0.85 * supply_v, 1.15 * supply_v)

@@ -12,6 +12,7 @@ from device_models.contract import Array, Placement
 from device_models.memories.analog_periphery import Memory
 from device_models.memories.laws import clipped_logarithm, polynomial
 from device_models.memories.phase_change import phase_change_array
+from device_models.memories.programmed import noise_of_reading
 from device_models.parameters import check, coefficients, parameter
 from device_models.registry import register
 from device_models.validity import ROOM_C, YEAR_S, Validity
@@ -101,14 +102,7 @@ class PhaseChangeMemory(Memory):
         low=0.0,
         high=10.0,
     )
-    read_noise: float = parameter(
-        0.0,
-        unit="of the largest weight",
-        meaning="standard deviation of each weight from read to read, new each time",
-        source=READ_NOISE_SOURCE,
-        low=0.0,
-        high=10.0,
-    )
+    read_noise: float = noise_of_reading(0.0, READ_NOISE_SOURCE)
 
     def __post_init__(self) -> None:
         """Check the parameters."""

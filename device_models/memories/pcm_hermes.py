@@ -13,6 +13,7 @@ from device_models.memories.analog_periphery import Memory
 from device_models.memories.laws import polynomial, two_branches
 from device_models.memories.pcm import READ_NOISE_SOURCE, VALIDITY
 from device_models.memories.phase_change import phase_change_array
+from device_models.memories.programmed import noise_of_reading
 from device_models.parameters import check, coefficients, parameter
 from device_models.registry import register
 
@@ -117,14 +118,7 @@ class HermesMemory(Memory):
         low=0.0,
         high=10.0,
     )
-    read_noise: float = parameter(
-        0.0,
-        unit="of the largest weight",
-        meaning="standard deviation of each weight from read to read, new each time",
-        source=READ_NOISE_SOURCE,
-        low=0.0,
-        high=10.0,
-    )
+    read_noise: float = noise_of_reading(0.0, READ_NOISE_SOURCE)
 
     def __post_init__(self) -> None:
         """Check the parameters."""

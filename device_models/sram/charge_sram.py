@@ -27,7 +27,7 @@ from device_models.sram.periphery import Periphery
 from device_models.sram.planes import written
 from device_models.sram.silicon import CellValues, cell_shape
 from device_models.streams import normals
-from device_models.validity import Validity
+from device_models.validity import Validity, of_silicon
 
 BOLTZMANN_J_PER_K = 1.380649e-23
 _SOURCE = "CSNR/CACTUS, arXiv 2507.09776 (28 nm)"
@@ -91,8 +91,7 @@ def column_ff(model: ChargeSram) -> tuple[float, float]:
 
 def count_v(model: ChargeSram, state: State) -> float:
     """What one cell moves its column by."""
-    supply_v = model.supply_v if state.supply_v is None else state.supply_v
-    return supply_v * model.capacitor_ff / sum(column_ff(model))
+    return state.supply_of(model.supply_v) * model.capacitor_ff / sum(column_ff(model))
 
 
 def thermal_noise_counts(model: ChargeSram, state: State) -> float:
@@ -104,14 +103,8 @@ def thermal_noise_counts(model: ChargeSram, state: State) -> float:
 
 def validity(model: ChargeSram) -> Validity:
     """Where a model holds."""
-    return Validity(
-        None,
-        -40.0,
-        125.0,
-        "capacitors and a converter that follow the supply: stated assumption",
-        0.85 * model.supply_v,
-        1.15 * model.supply_v,
-    )
+    basis = "capacitors and a converter that follow the supply"
+    return of_silicon(None, model.supply_v, f"{basis}: stated assumption")
 
 
 @register(ChargeSram, validity)

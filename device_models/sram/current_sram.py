@@ -34,7 +34,7 @@ from device_models.sram.current_model import FIXED, STRONG, CurrentSram
 from device_models.sram.planes import written
 from device_models.sram.silicon import cell_shape
 from device_models.streams import normals
-from device_models.validity import YEAR_S, Validity
+from device_models.validity import YEAR_S, Validity, of_silicon
 
 __all__ = ["CurrentSram", "cell_currents", "program_current", "threshold_sigma_v"]
 
@@ -50,15 +50,9 @@ LEAST_CURRENT = 1e-12
 
 
 def validity(model: CurrentSram) -> Validity:
-    """Where a model holds: the range of the commercial process corners, supply within 15 %."""
-    return Validity(
-        10 * YEAR_S,
-        -40.0,
-        125.0,
-        "laws of one device in one region, constants of a 28 nm class process: stated assumption",
-        0.85 * model.supply_v,
-        1.15 * model.supply_v,
-    )
+    """Where a model holds."""
+    basis = "laws of one device in one region, constants of a 28 nm class process"
+    return of_silicon(10 * YEAR_S, model.supply_v, f"{basis}: stated assumption")
 
 
 @register(CurrentSram, validity)
@@ -97,9 +91,13 @@ def ageing_v(model: CurrentSram, age_s: float) -> float:
 
 def mean_overdrive_v(model: CurrentSram, state: State) -> float:
     """V - V_T of a cell without any deviation of its own."""
-    supply_v = model.supply_v if state.supply_v is None else state.supply_v
     falling_v = model.threshold_mv_per_k / 1000 * _heat_k(state)
-    return supply_v - model.threshold_v + falling_v - ageing_v(model, state.age_s)
+    return (
+        state.supply_of(model.supply_v)
+        - model.threshold_v
+        + falling_v
+        - ageing_v(model, state.age_s)
+    )
 
 
 def _heat_k(state: State) -> float:
