@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from agent.runtimes.cim import written
+from agent.runtimes.cim_paths import written, written_level
 from calib.costs import surrogate_multiply_accumulates
 from calib.graph.linear import LinearLayer
 from calib.packed import PackedNetwork
@@ -15,6 +15,7 @@ from device_models.energy.constants import EnergyConstants, listed
 from device_models.energy.counts import Counts, SurrogateCounts, counts, total
 from device_models.energy.estimate import Energy, estimate, priced, total_energy
 from device_models.errors import DeviceModelError
+from device_models.sram.periphery import Periphery
 
 
 @dataclass(frozen=True)
@@ -55,15 +56,27 @@ def network_energy(
         DeviceModelError: the model's parts have no price, or the network is not quantised.
     """
     array = priced(model)
-    if not network.weights:
+    if not network.weights and not network.mixed:
         raise DeviceModelError("no energy estimate before the weights are quantised")
     found = {}
     for layer in network.layers:
-        weights = written(network.weights[layer.name])
-        uses = counts(array, weights, network.activation_bits, layer.positions)
+        uses = total(_uses(network, layer, array))
         path = surrogate_counts(layer, ranks[layer.name])
         found[layer.name] = LayerEnergy(uses, estimate(array, uses, path, constants))
     return NetworkEnergy(found, constants)
+
+
+def _uses(network: PackedNetwork, layer: LinearLayer, array: Periphery) -> Iterator[Counts]:
+    """Of the arrays that a layer stands in: one, or one for each level."""
+    if layer.name not in network.mixed:
+        weights = written(network.weights[layer.name])
+        yield counts(array, weights, network.activation_bits, layer.positions)
+        return
+    for level in network.mixed[layer.name].levels:
+        yield counts(array, written_level(level), level.bits, layer.positions)
+        if level.centre:  # the sum of the inputs, and its share of each output
+            groups, rows, outputs = level.codes.shape
+            yield Counts(sums=layer.positions * groups * (rows + outputs))
 
 
 def surrogate_counts(layer: LinearLayer, rank: int) -> SurrogateCounts:

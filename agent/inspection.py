@@ -19,6 +19,7 @@ from calib.costs import (
     bits_mean,
     budgeted_ranks,
     effective_bit_operations,
+    network_bits_mean,
     surrogate_share,
     weight_bytes,
 )
@@ -52,7 +53,8 @@ def inspection_document(
         "model": package.model,
         "scheme": network.scheme,
         "runtime": package.runtime,
-        "activation_bits": network.activation_bits,
+        "activation_bits": activation_bits_of(network),
+        "bits_mean": network_bits_mean(network),
         "rank": network.rank,
         "budget": asdict(network.budget),
         "layers": [_layer(network, layer, energy) for layer in network.layers],
@@ -69,6 +71,21 @@ def inspection_document(
             "output_errors": dict(network.ranges.output_errors),
         },
     }
+
+
+def activation_bits_of(network: PackedNetwork) -> int | None:
+    """Of every layer's inputs; None where each channel has its own."""
+    return None if network.mixed else network.activation_bits
+
+
+def _levels(network: PackedNetwork, layer: LinearLayer) -> list[dict[str, int]] | None:
+    """How many of a layer's input channels have how many bits."""
+    if layer.name not in network.mixed:
+        return None
+    levels = network.mixed[layer.name].levels
+    return [
+        {"bits": level.bits, "channels": layer.groups * len(level.channels)} for level in levels
+    ]
 
 
 def references_document(network: PackedNetwork) -> dict[str, Any]:
@@ -93,6 +110,7 @@ def _layer(
         "input_shape": list(layer.input_shape),
         "output_shape": list(layer.output_shape),
         "bits_mean": bits_mean(network, layer),
+        "levels": _levels(network, layer),
         "bytes": weight_bytes(network, layer),
         **layer_energy_document(energy, layer.name),
     }

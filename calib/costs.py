@@ -12,6 +12,7 @@ from calib.factor_codes import component_bytes, encoded_bytes
 from calib.graph.linear import LinearLayer
 from calib.packed import PackedNetwork
 from calib.precision import typical_bits
+from calib.schemes.mixed_bytes import layer_bytes
 
 FLOAT_BITS = 16
 """Of a weight in a bundle of scheme `float`."""
@@ -151,12 +152,22 @@ def surrogate_share(layers: Sequence[LinearLayer], ranks: Mapping[str, int]) -> 
 
 def bits_mean(network: PackedNetwork, layer: LinearLayer) -> float:
     """Mean bits of a weight's code; scales are not counted."""
+    if layer.name in network.mixed:
+        return network.mixed[layer.name].bits_mean
     weights = network.weights.get(layer.name)
     return float(FLOAT_BITS if weights is None else weights.bits)
 
 
+def network_bits_mean(network: PackedNetwork) -> float:
+    """Mean bits of the codes of all weights."""
+    total = sum(layer.weight.size for layer in network.layers)
+    return sum(bits_mean(network, layer) * layer.weight.size for layer in network.layers) / total
+
+
 def weight_bytes(network: PackedNetwork, layer: LinearLayer) -> int:
     """What a layer's weights take in a bundle: codes and scales, or float16 weights."""
+    if layer.name in network.mixed:
+        return layer_bytes(network.mixed[layer.name])
     weights = network.weights.get(layer.name)
     return layer.weight.size * FLOAT_BITS // 8 if weights is None else weights.bytes
 
@@ -166,7 +177,10 @@ def effective_bit_operations(network: PackedNetwork) -> float:
 
     The measure is that of HGQ (arXiv 2405.00645), there called effective bit operations.
     """
-    return sum(
-        layer.multiply_accumulates * bits_mean(network, layer) * network.activation_bits
-        for layer in network.layers
-    )
+    return sum(_bit_operations(network, layer) for layer in network.layers)
+
+
+def _bit_operations(network: PackedNetwork, layer: LinearLayer) -> float:
+    if layer.name in network.mixed:
+        return float(layer.positions * network.mixed[layer.name].bit_operations)
+    return layer.multiply_accumulates * bits_mean(network, layer) * network.activation_bits

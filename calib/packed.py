@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from calib.graph.linear import LinearLayer, linear_layers
 from calib.graph.model import Array, Graph
 from calib.references import References
 from calib.schemes.activations import ActivationCode
+from calib.schemes.mixed import MixedLayer
 from calib.schemes.weights import QuantisedWeights, scheme_named
 
 Float16 = NDArray[np.float16]
@@ -45,7 +46,11 @@ class PackedNetwork:
     rank: int
     factor_bits: tuple[int, ...]
     weights: Mapping[str, QuantisedWeights]
+    """None while they are float, and none where layers have levels."""
+
     activations: Mapping[str, ActivationCode]
+    """Where layers have levels, the range of their inputs and no more."""
+
     ranges: RangeChoice
     decision: Decision
     metrics: Mapping[str, Float16]
@@ -63,6 +68,9 @@ class PackedNetwork:
 
     budget_mac_share: float | None = None
     """The surrogates' multiply-accumulates, at most, as a share of the network's."""
+
+    mixed: Mapping[str, MixedLayer] = field(default_factory=dict)
+    """By layer, where its input channels have levels: codes of weights and activations."""
 
     @property
     def has_samples(self) -> bool:
@@ -144,13 +152,26 @@ def requantised(network: PackedNetwork, scheme: str) -> PackedNetwork:
     quantise = scheme_named(scheme).quantise
     codes = {name: quantise(weight) for name, weight in as_float32(network.float_weights).items()}
     nominal = {name: code.values() for name, code in codes.items()}
+    return replace(_standing_for(network, nominal), scheme=scheme, weights=codes)
+
+
+def with_levels(
+    network: PackedNetwork, scheme: str, mixed: Mapping[str, MixedLayer]
+) -> PackedNetwork:
+    """The network, float so far, with the codes of its layers."""
+    nominal = {name: layer.values() for name, layer in mixed.items()}
+    return replace(_standing_for(network, nominal), scheme=scheme, mixed=mixed)
+
+
+def _standing_for(
+    network: PackedNetwork, nominal: Mapping[str, NDArray[np.float32]]
+) -> PackedNetwork:
+    """The network with the weights that codes stand for; float ones only if still needed."""
     graph = with_weights(network.graph, network.layers, nominal)
     keep_float = network.references_as in FLOAT_WEIGHTS_NEEDED
     return replace(
         network,
         graph=graph,
         layers=linear_layers(decision_graph(graph)),
-        scheme=scheme,
-        weights=codes,
         float_weights=network.float_weights if keep_float else None,
     )

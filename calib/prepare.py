@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calib.budget import Budget
+from calib.channelwise import BITS_MEAN, LEVELS, levelled, quantised_layers
 from calib.costs import left_for_branches
 from calib.decision import Decision, check_labels, decision_graph, ends_in_classes
 from calib.drawn_references import references_from_moments
@@ -17,7 +18,7 @@ from calib.graph.executor import check_samples, run
 from calib.graph.linear import LinearLayer, linear_layers
 from calib.graph.model import Graph
 from calib.output_metric import metric_columns
-from calib.packed import PackedNetwork, as_float32, requantised, with_weights
+from calib.packed import PackedNetwork, as_float32, requantised, with_levels, with_weights
 from calib.precision import MIXED
 from calib.ranges import choose_ranges
 from calib.reference_plan import MOMENT_RANK, Costs, ReferencePlan, plan_references, split_samples
@@ -28,6 +29,8 @@ from calib.references import (
     recompute_references,
 )
 from calib.schemes.activations import ActivationCode
+from calib.schemes.mixed import checked_levels
+from calib.schemes.names import CHANNELWISE
 from calib.schemes.weights import FLOAT, scheme_named
 from calib.stored_references import store_references
 
@@ -52,6 +55,12 @@ class PackOptions:
     budget_bytes: int = 1024 * 1024
     factor_bits: tuple[int, ...] = MIXED
     seed: int = 0
+    levels: tuple[int, ...] = LEVELS
+    """Of scheme `channelwise`: bits that an input channel can have, at most three."""
+
+    bits_mean: float = BITS_MEAN
+    """Of scheme `channelwise`: mean bits of all weights, at most."""
+
     surrogate_bytes: int | None = None
     """What all factors may take; None: what `rank` stands for."""
 
@@ -109,9 +118,30 @@ def prepare(
         CalibError: samples, labels or options that cannot be used; the sentence says which.
     """
     material = _gathered(graph, x, labels, options)
+    if options.scheme == CHANNELWISE:
+        return _channelwise(material, options, tell)
     unquantised = _unquantised(material, options, tell)
     tell("quantising")
     return unquantised if options.scheme == FLOAT else requantised(unquantised, options.scheme)
+
+
+def _channelwise(
+    given: _Material, options: PackOptions, tell: Callable[[str], None]
+) -> PackedNetwork:
+    """Layers whose input channels have levels, in an order that brings levels together."""
+    fitting = np.arange(given.plan.held_back, given.plan.samples)
+    samples = given.samples.decoded(fitting)
+    generator = np.random.default_rng(options.seed)
+    tell("choosing levels")
+    found = levelled(
+        given.graph, samples, given.decision, options.levels, options.bits_mean, generator
+    )
+    layers = linear_layers(decision_graph(found.graph))
+    unquantised = _unquantised(replace(given, graph=found.graph, layers=layers), options, tell)
+    tell("quantising")
+    graph = decision_graph(found.graph)
+    mixed = quantised_layers(graph, found.bits, samples, generator)
+    return with_levels(unquantised, CHANNELWISE, mixed)
 
 
 @dataclass(frozen=True)
@@ -129,7 +159,9 @@ def _gathered(
     graph: Graph, x: Float32, labels: NDArray[np.integer] | None, options: PackOptions
 ) -> _Material:
     """Check everything that the user gave, before the work, and decide what is kept."""
-    if options.scheme != FLOAT:
+    if options.scheme == CHANNELWISE:
+        checked_levels(options.levels)
+    elif options.scheme != FLOAT:
         scheme_named(options.scheme)
     decision = check_data(graph, x, labels)
     layers = linear_layers(decision_graph(graph))

@@ -49,7 +49,7 @@ def _on_grids(a: Float64, covariance: Covariance, bits: NDArray[np.intp]) -> Flo
     limit = 2.0 ** (bits - 1) - 1
     passing = None
     if d <= LARGEST_INPUTS and not isinstance(covariance, RowCovariance):
-        passing = _passing(covariance)
+        passing = passing_on(covariance)
     rounded, errors = np.zeros_like(a), np.zeros_like(a)
     for j in range(d):
         wanted = a[..., j]
@@ -60,7 +60,7 @@ def _on_grids(a: Float64, covariance: Covariance, bits: NDArray[np.intp]) -> Flo
     return rounded
 
 
-def _passing(covariance: Float64) -> Float64:
+def passing_on(covariance: Float64) -> Float64:
     """How errors of the inputs before it are made good at each input: row j, [d, d]."""
     d = covariance.shape[-1]
     variance = np.trace(covariance, axis1=-2, axis2=-1) / d

@@ -24,9 +24,12 @@ class TypicalCodes:
 
     def of(self, layer: LinearLayer) -> NDArray[np.uint8]:
         """Codes [n, groups, d] of one layer, the same at every call."""
+        return self._network.activations[layer.name].encode(self.rows(layer))
+
+    def rows(self, layer: LinearLayer) -> NDArray[np.float32]:
+        """The same as values [n, groups, d], not encoded."""
         rows = self._block.layers[layer.name].rows
-        codes = self._network.activations[layer.name].encode(rows)
-        return codes.reshape(-1, layer.groups, layer.inputs)
+        return rows.reshape(-1, layer.groups, layer.inputs)
 
     @cached_property
     def _block(self) -> ReferenceBlock:

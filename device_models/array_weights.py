@@ -78,8 +78,8 @@ def _check_layout(weights: ArrayWeights) -> None:
 
 
 def _check_codes(weights: ArrayWeights) -> None:
-    if not 2 <= weights.bits <= 8:
-        raise DeviceModelError(f"weights of {weights.bits} bits; an array holds 2 to 8")
+    if not 1 <= weights.bits <= 8:
+        raise DeviceModelError(f"weights of {weights.bits} bits; an array holds 1 to 8")
     low, high = -(1 << (weights.bits - 1)), (1 << (weights.bits - 1)) - 1
     if weights.codebook is not None:
         book = weights.codebook

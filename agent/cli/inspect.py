@@ -11,9 +11,10 @@ import click
 from agent.cli.budget import budget_text
 from agent.cli.common import FILE, emit, json_option
 from agent.cli.energy import constants_text, energy_facts, energy_table
+from agent.cli.levels import levels_text
 from agent.cli.references import references_text
 from agent.cli.table import Cell, pairs, table
-from agent.cli.units import bytes_text
+from agent.cli.units import bytes_text, scheme_text
 from agent.inspection import PRICED_CHIP, inspection_document
 from agent.store.bundle import Bundle, open_bundle
 from agent.store.package import read_package
@@ -67,6 +68,7 @@ def _parts(bundle: Bundle) -> dict[str, int]:
 
 def report(document: dict[str, Any], *, constants: bool = False) -> str:
     """The document for a reader."""
+    mixed = any(layer["levels"] for layer in document["layers"])
     rows: list[list[Cell]] = [
         [
             layer["name"],
@@ -75,11 +77,13 @@ def report(document: dict[str, Any], *, constants: bool = False) -> str:
             layer["groups"],
             layer["positions"],
             layer["bits_mean"],
+            *([levels_text(layer["levels"])] if mixed else []),
             layer["bytes"],
         ]
         for layer in document["layers"]
     ]
-    layers = table(["layer", "op", "weights", "groups", "positions", "bits", "bytes"], rows)
+    head = ["layer", "op", "weights", "groups", "positions", "bits", "bytes"]
+    layers = table([*head[:-1], *(["channels x bits"] if mixed else []), head[-1]], rows)
     parts = table(["part", "bytes"], [[name, size] for name, size in document["parts"].items()])
     sections = [_facts(document), layers]
     if document["energy"]:
@@ -96,7 +100,7 @@ def _facts(document: dict[str, Any]) -> str:
     return pairs(
         [
             ("model", document["model"]),
-            ("scheme", f"{document['scheme']}, activations of {document['activation_bits']} bits"),
+            ("scheme", scheme_text(document["scheme"], document["activation_bits"])),
             ("runtime", document["runtime"]),
             (
                 "budget",

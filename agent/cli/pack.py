@@ -10,17 +10,20 @@ import click
 
 from agent.cli.budget import budget_options, budget_text, chosen_budget, rank_option
 from agent.cli.common import FILE, emit, json_option
+from agent.cli.levels import level_options
 from agent.cli.progress import progress
 from agent.cli.references import references_text
 from agent.cli.table import pairs
-from agent.cli.units import bytes_text
-from agent.inspection import references_document
+from agent.cli.units import bytes_text, scheme_text
+from agent.inspection import activation_bits_of, references_document
 from agent.runtimes.names import CIM, RUNTIMES
 from agent.store.bundle import write_bundle
 from agent.store.package import Package, to_parts
 from agent.workstation.pack import PHASES, pack
+from calib.costs import network_bits_mean
 from calib.prepare import PackOptions
 from calib.reference_plan import FORMS, MOMENT_RANK
+from calib.schemes.names import CHANNELWISE
 from calib.schemes.weights import FLOAT, SCHEMES
 
 
@@ -37,11 +40,12 @@ from calib.schemes.weights import FLOAT, SCHEMES
 @click.option("--out", required=True, metavar="FILE.npp", type=FILE, help="The bundle to write.")
 @click.option(
     "--scheme",
-    type=click.Choice([*SCHEMES, FLOAT]),
+    type=click.Choice([*SCHEMES, CHANNELWISE, FLOAT]),
     default="int8",
     show_default=True,
     help="Weights of the main path; float: quantised when it is installed.",
 )
+@level_options
 @click.option(
     "--activation-bits",
     type=click.IntRange(4, 8),
@@ -124,6 +128,7 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
     budget_kib: int,
     runtime: str,
     seed: int,
+    mixing: dict[str, Any],
     as_json: bool,  # noqa: FBT001  # click passes flags by name
 ) -> None:
     """Pack a float .onnx or .tflite MODEL into a bundle for a board.
@@ -144,6 +149,7 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
         seed=seed,
         surrogate_bytes=budget_bytes,
         surrogate_mac_share=budget_mac_share,
+        **mixing,
     )
     package = _packed(model, samples, key, options, runtime)
     document, arrays = to_parts(package)
@@ -173,7 +179,8 @@ def describe(package: Package, out: Path, written: int) -> dict[str, Any]:
         "bytes": written,
         "model": package.model,
         "scheme": network.scheme,
-        "activation_bits": network.activation_bits,
+        "activation_bits": activation_bits_of(network),
+        "bits_mean": network_bits_mean(network),
         "rank": network.rank,
         "budget": asdict(network.budget),
         "runtime": package.runtime,
@@ -207,7 +214,8 @@ def _table(result: dict[str, Any]) -> str:
         [
             ("bundle", f"{result['file']}, {bytes_text(result['bytes'])}"),
             ("model", f"{result['model']}, {result['layers']} linear layers"),
-            ("scheme", f"{result['scheme']}, activations of {result['activation_bits']} bits"),
+            ("scheme", scheme_text(result["scheme"], result["activation_bits"])),
+            ("bits of a weight", f"{result['bits_mean']:.3g} on average"),
             ("ranges", ranges["method"]),
             ("output errors", errors),
             ("budget", budget_text(result["budget"])),

@@ -12,9 +12,10 @@ import click
 from agent.cli.common import emit, json_option, store_option
 from agent.cli.installed import CALIBRATION, chip_text, facts_of
 from agent.cli.table import WIDTH, Cell, pairs
-from agent.cli.units import bytes_text, time_text
+from agent.cli.units import bytes_text, scheme_text, time_text
 from agent.store.status import status_of
 from agent.store.store import Store
+from calib.schemes.names import CHANNELWISE
 
 
 @click.command()
@@ -46,7 +47,7 @@ def describe(store: Store) -> dict[str, Any]:
         "older": list(found.older),
         "model": facts.model,
         "scheme": facts.scheme,
-        "activation_bits": facts.activation_bits,
+        "activation_bits": None if facts.scheme == CHANNELWISE else facts.activation_bits,
         "rank": facts.rank,
         "layers": facts.layers,
         "runtime": facts.runtime,
@@ -69,7 +70,7 @@ def _lines(document: dict[str, Any]) -> list[tuple[str, Cell]]:
     lines: list[tuple[str, Cell]] = [
         ("store", document["store"]),
         ("model", document["model"]),
-        ("scheme", f"{document['scheme']}, activations of {document['activation_bits']} bits"),
+        ("scheme", scheme_text(document["scheme"], document["activation_bits"])),
         ("layers", document["layers"]),
         ("rank", document["rank"]),
         ("runtime", document["runtime"]),

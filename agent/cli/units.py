@@ -37,3 +37,10 @@ def time_text(unix_time_s: float | None) -> str | None:
         return None
     moment = dt.datetime.fromtimestamp(unix_time_s, dt.UTC)
     return moment.strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def scheme_text(scheme: str, activation_bits: int | None) -> str:
+    """A scheme and the activations that go with it."""
+    if activation_bits is None:
+        return f"{scheme}, activations in the bits of their channel"
+    return f"{scheme}, activations of {activation_bits} bits"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from functools import partial
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,14 +17,13 @@ from agent.runtimes.base import (
     joined,
     slices,
 )
+from agent.runtimes.cim_paths import MainPath, Place, close_arrays, main_path
 from calib.factors import Factors, Surrogate, no_factors
 from calib.graph.executor import JointReplacement, Replacement, run, run_abreast
 from calib.graph.linear import LinearLayer
 from calib.packed import PackedNetwork
-from calib.schemes.weights import QuantisedWeights
 from calib.typical_codes import TypicalCodes
-from device_models.array import Array, ArrayWeights, Chip, State, program
-from device_models.contract import LevelArray
+from device_models.array import Chip, State
 
 BLOCK_BYTES = 3 * 1024 * 1024 // 2
 """Of one layer's rows, as float32, that are in memory at once."""
@@ -62,22 +59,11 @@ class CimRuntime:
         """Write the layers into the chip's arrays."""
         self.layers = network.layers
         self._graph = network.decision_graph
-        self._codes = network.activations
-        self._generator = generator
-        typical = TypicalCodes(network)
-        self._arrays: dict[str, Array] = {}
+        typical, place = TypicalCodes(network), Place(chip, state, generator, fast)
+        self._paths: dict[str, MainPath] = {}
         try:
             for layer in network.layers:
-                self._arrays[layer.name] = program(
-                    chip,
-                    state,
-                    layer.name,
-                    written(network.weights[layer.name]),
-                    network.activation_bits,
-                    typical=partial(typical.of, layer),
-                    fast=fast,
-                    zero_point=network.activations[layer.name].zero_point,
-                )
+                self._paths[layer.name] = main_path(network, layer, typical, place)
         except BaseException:
             self.close()
             raise
@@ -87,30 +73,13 @@ class CimRuntime:
     @property
     def exact_layers(self) -> Mapping[str, str]:
         """Layers that were to be computed fast and are not, each with the reason."""
-        reasons = {name: getattr(array, "why_exact", None) for name, array in self._arrays.items()}
+        arrays = [found for path in self._paths.values() for found in path.arrays.items()]
+        reasons = {name: getattr(array, "why_exact", None) for name, array in arrays}
         return {name: reason for name, reason in reasons.items() if reason}
 
     def probe(self, layer: LinearLayer, rows: Float32) -> Float32:
         """Drive one layer alone with rows [..., groups, d]; outputs [..., m]."""
-        codes = self._codes[layer.name].encode(rows)
-        return self._multiply(layer, codes)
-
-    def _multiply(self, layer: LinearLayer, codes: NDArray[np.uint8]) -> Float32:
-        flat = codes.reshape(-1, layer.groups, layer.inputs)
-        code = self._codes[layer.name]
-        product = self._arrays[layer.name].multiply(flat, code.zero_point, self._generator)
-        outputs = product.reshape(*codes.shape[:-2], layer.outputs)
-        outputs *= np.float32(code.step)
-        outputs += layer.bias
-        return outputs
-
-    def _multiply_levels(self, layer: LinearLayer, levels: Float32, outputs: Float32) -> None:
-        """The same of signed whole numbers, for arrays that need no planes of them."""
-        array = cast("LevelArray", self._arrays[layer.name])
-        flat = levels.reshape(-1, layer.groups, layer.inputs)
-        out = outputs.reshape(-1, layer.groups, layer.outputs // layer.groups)
-        array.multiply_levels(flat, self._codes[layer.name].step, self._generator, out)
-        outputs += layer.bias
+        return self._paths[layer.name].of_rows(rows)
 
     def run(self, samples: Float32, factors: Factors, taps: Positions) -> Trace:
         """Run samples [n, ...] through the chip, a batch at a time."""
@@ -181,7 +150,7 @@ class CimRuntime:
             tapped = []
             for block in slices(len(x), step):
                 main = outputs[block] if idle else np.empty_like(outputs[block])
-                self._main(layer, x[block], main)
+                self._paths[layer.name].of_tensor(x[block], main)
                 if not idle:
                     rows = layer.rows(x[block]) if surrogate.rank else main
                     outputs[block] = surrogate.apply(main, rows)
@@ -195,31 +164,10 @@ class CimRuntime:
 
         return replacement
 
-    def _main(self, layer: LinearLayer, x: Float32, outputs: Float32) -> None:
-        """The chip's outputs [n, positions, m] for a layer's input; padding is the zero point."""
-        code = self._codes[layer.name]
-        if hasattr(self._arrays[layer.name], "multiply_levels"):
-            self._multiply_levels(layer, layer.rows(code.levels(x)), outputs)
-        else:
-            rows = layer.rows(code.encode(x), fill=code.zero_point)
-            outputs[:] = self._multiply(layer, rows)
-
     def close(self) -> None:
         """Close arrays that hold more than memory: a plugin's, with a port or a board behind."""
-        for array in self._arrays.values():
-            if callable(close := getattr(array, "close", None)):
-                close()
-
-
-def written(weights: QuantisedWeights) -> ArrayWeights:
-    """A layer's codes as the array takes them."""
-    return ArrayWeights(
-        codes=weights.codes,
-        scales=weights.scales,
-        block_rows=weights.block_rows,
-        bits=weights.bits,
-        codebook=weights.codebook,
-    )
+        for path in self._paths.values():
+            close_arrays(path.arrays.values())
 
 
 def _tensor_bytes(layer: LinearLayer) -> int:

@@ -180,6 +180,7 @@ def _read_network(bundle: Bundle, document: Fields) -> PackedNetwork:
         float_weights=parts.float_weights,
         budget_bytes=budget.bytes,
         budget_mac_share=budget.mac_share,
+        mixed=parts.mixed,
     )
 
 
@@ -232,8 +233,9 @@ def _checked_layers(graph: Graph, entries: Sequence[Fields]) -> tuple[LinearLaye
 
 def _nominal(bundle: Bundle, parts: LayerParts) -> Mapping[str, NDArray[np.float32]]:
     """The weights that the network stands for: of the codes, or of scheme `float`."""
-    if parts.weights:
-        return {name: weights.values() for name, weights in parts.weights.items()}
+    coded = parts.weights or parts.mixed
+    if coded:
+        return {name: weights.values() for name, weights in coded.items()}
     return as_float32(_kept(bundle, parts))
 
 

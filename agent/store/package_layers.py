@@ -17,9 +17,11 @@ from agent.errors import BundleError
 from agent.store.bundle import Bundle
 from agent.store.fields import Fields, array_of
 from agent.store.npy import Array
+from agent.store.package_levels import fewest_bytes, has_levels, read_levels, write_levels
 from calib.graph.linear import LinearLayer
 from calib.packed import Float16, PackedNetwork
 from calib.schemes.activations import ActivationCode
+from calib.schemes.mixed import MixedLayer
 from calib.schemes.packing import pack_nibbles, unpack_nibbles
 from calib.schemes.weights import QuantisedWeights
 
@@ -35,6 +37,7 @@ class LayerParts:
     activations: Mapping[str, ActivationCode]
     metrics: Mapping[str, Float16]
     float_weights: Mapping[str, Float16] | None
+    mixed: Mapping[str, MixedLayer]
 
 
 def write_layers(network: PackedNetwork) -> tuple[list[dict[str, Any]], dict[str, Array]]:
@@ -53,6 +56,8 @@ def write_layers(network: PackedNetwork) -> tuple[list[dict[str, Any]], dict[str
         arrays[f"metrics/{i}"] = network.metrics[name]
         if name in network.weights:
             entry["weight"] = _write_codes(i, network.weights[name], codebooks, arrays)
+        if name in network.mixed:
+            entry["levels"] = write_levels(i, network.mixed[name], arrays)
         if network.float_weights is not None:
             arrays[f"float16/{i}"] = network.float_weights[name]
         entries.append(entry)
@@ -108,11 +113,14 @@ def check_sizes(bundle: Bundle, entries: Sequence[Fields], shapes: Mapping[str, 
         shape = shapes.get(name)
         if not isinstance(shape, list) or not all(type(s) is int and s > 0 for s in shape):
             raise BundleError(f"{entry.where}: the graph has no constant {name!r}; pack it again")
-        part = bundle.parts.get(f"{'float16' if weight is None else 'codes'}/{i}.npy")
+        levels = has_levels(entry)
+        kind = "levels" if levels else "float16" if weight is None else "codes"
+        part = bundle.parts.get(f"{kind}/{i}.npy")
         held = 0 if part is None or part.shape is None else int(np.prod(part.shape, dtype=object))
         count = int(np.prod(shape, dtype=object))
         nibbles = weight is not None and weight.whole("bits", 1, 8) <= NIBBLE_BITS
-        if held != ((count + 1) // 2 if nibbles else count):
+        fits = held == ((count + 1) // 2 if nibbles else count)
+        if not (held >= fewest_bytes(count) if levels else fits):
             raise BundleError(
                 f"{entry.where}: {held} weights or pairs of codes are there for a constant of "
                 f"shape {shape}; the bundle is damaged: pack the model again"
@@ -139,7 +147,8 @@ def read_layers(
         if keeps_float:
             half = array_of(bundle, f"float16/{i}", ("<f2",), layer.weight.shape)
             halved[layer.name] = half.astype(np.float16)
-    return LayerParts(weights, activations, metrics, halved if keeps_float else None)
+    mixed = read_levels(bundle, entries, layers)
+    return LayerParts(weights, activations, metrics, halved if keeps_float else None, mixed)
 
 
 def _read_activation(entry: Fields, bits: int) -> ActivationCode:

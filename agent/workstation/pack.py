@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.data_file import read_data
+from agent.errors import InputError
 from agent.runtimes.names import CIM, ONNXRUNTIME
 from agent.runtimes.output_codes import FILE_NAME, encode_output_codes
 from agent.store.package import Package
@@ -17,6 +18,7 @@ from calib.importers.load import load_model
 from calib.output_ranges import output_codes
 from calib.packed import PackedNetwork
 from calib.prepare import PackOptions, prepare
+from calib.schemes.names import CHANNELWISE
 
 PHASES = 4
 """How often `pack` tells what it does next."""
@@ -42,9 +44,14 @@ def pack(  # noqa: PLR0913  # what a user says on one command line
         runtime: what is to run the main path, one of `RUNTIMES`.
 
     Raises:
-        InputError: the data file cannot be used.
+        InputError: the data file cannot be used, or the runtime cannot run the scheme.
         CalibError: the model cannot be read, or the samples do not fit it.
     """
+    if options.scheme == CHANNELWISE and runtime != CIM:
+        raise InputError(
+            f"the runtime {runtime} has no kernels whose channels differ in bits: pack with "
+            f"--runtime {CIM}, or with --scheme int8 or int4"
+        )
     graph = load_model(model)
     data = read_data(samples, key)
     network = prepare(graph, data.x, data.y, options, tell)
