@@ -24,6 +24,8 @@ Places = Mapping[str, NDArray[np.intp]]
 
 LEVELS = (2, 4, 8)
 BITS_MEAN = 4.0
+METRIC_SAMPLES = 24
+"""That say what the answer is sensitive to, while levels are chosen."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def levelled(  # noqa: PLR0913, PLR0917  # network, samples, what decides, budge
     cut = decision_graph(graph)
     layers = linear_layers(cut)
     rows = sampled_rows(cut, layers, samples, generator)
-    metrics = metric_columns(cut, layers, samples, decision, generator)
+    metrics = metric_columns(cut, layers, samples[:METRIC_SAMPLES], decision, generator)
     losses = [level_costs(one, rows[one.name], metrics[one.name], ascending) for one in layers]
     weights = np.concatenate([_weights_by_channel(layer) for layer in layers])
     taken = choose_levels(Choice(weights, np.concatenate(losses)), ascending, bits_mean)

@@ -25,6 +25,9 @@ LARGEST_ROWS = 2048
 """Longer layers are rounded to the nearest: passing errors on costs the cube of it."""
 
 STEP_GRID = np.geomspace(1.0, 0.12, 20)
+_STEP_ROWS = 512
+"""Of a layer, at most, that steps of activations are found on."""
+
 _RIDGE = 1e-3
 _SMALLEST = 1e-12
 """Channels and weights of which nothing is larger are idle."""
@@ -55,7 +58,8 @@ def bare_level(
 ) -> Level:
     """A level whose steps are found and whose weights are not."""
     groups = rows.shape[1]
-    values = rows.reshape(len(rows), groups, taps, -1)[..., channels]
+    few = rows[np.linspace(0, len(rows) - 1, min(len(rows), _STEP_ROWS)).astype(int)]
+    values = few.reshape(len(few), groups, taps, -1)[..., channels]
     seen = values.swapaxes(1, 2).reshape(-1, groups, len(channels))
     zero_point, steps = _best_steps(seen, bits)
     return Level(
@@ -156,7 +160,7 @@ def _scales(wanted: Float64, power: Float64, bits: int) -> Float32:
     largest = np.abs(wanted).max(axis=1)
     centre = centre_of(bits)
     widest = largest / (2 ** (bits - 1) - 1 + centre)
-    widest = np.where(largest > _SMALLEST, widest, 1.0)
+    widest = np.maximum(widest, _SMALLEST)  # codes of few bits are never zero, their steps may be
     best, least = widest, np.full(widest.shape, np.inf)
     for shrink in STEP_GRID:
         scales = widest * shrink
