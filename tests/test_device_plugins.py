@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent.runtimes.cim import written
+from agent.runtimes.cim_paths import written
 from agent.store.bundle import open_bundle
 from agent.store.package import read_package
 from device_models.memories.product import Mismatch, effective

@@ -22,6 +22,7 @@ from agent.errors import AgentError, StoreLockedError
 from agent.workstation.demo_bundle import DEMO_BUNDLE
 from calib.graph.registry import operations
 from calib.importers.onnx_export import write_onnx
+from calib.schemes.names import CHANNELWISE
 from calib.schemes.weights import FLOAT, SCHEMES
 from device_models.presets import preset_names
 from device_models.registry import kinds
@@ -180,7 +181,7 @@ def test_the_keys_are_those_that_the_commands_print(
 
 def test_schemes_presets_and_operations_are_listed() -> None:
     rows = re.findall(r"^\| `([\w-]+)` \|", section("Schemes"), re.MULTILINE)
-    assert rows == [*SCHEMES, FLOAT]
+    assert rows == [*SCHEMES, CHANNELWISE, FLOAT]
     rows = re.findall(r"^\| `([\w-]+)` \|", section("Chips"), re.MULTILINE)
     assert sorted(rows) == sorted(preset_names())
     quoted = re.findall(r"^> (.*)$", section("Models"), re.MULTILINE)

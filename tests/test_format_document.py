@@ -19,6 +19,8 @@ from calib.factors import Factors, Surrogate
 from calib.graph.linear import LinearLayer
 from calib.precision import PRECISIONS, bits_of_b
 from calib.schemes.activations import ActivationCode
+from calib.schemes.channelwise import quantise_layer
+from calib.schemes.mixed_bytes import heads_of, mixed_bytes
 from tests.store_samples import FIRST, used_store
 
 TEXT = (Path(__file__).parents[1] / "docs" / "format.md").read_text(encoding="utf-8")
@@ -167,3 +169,33 @@ def test_the_file_for_onnxruntime_is_as_described() -> None:
     assert str(content["format"]) == described["format"] == str(FILE_FORMAT)
     for key in content["outputs"]["first"]:
         assert f"`{key}`" in described["outputs"]
+
+
+def test_a_layer_with_levels_takes_the_bytes_of_the_table() -> None:
+    """Read by hand, as the table says, and compared with what the code reads."""
+    generator = np.random.default_rng(0)
+    weight = generator.standard_normal((1, 10, 3)).astype(np.float32)
+    inputs = generator.standard_normal((50, 1, 10)).astype(np.float32)
+    layer = quantise_layer(weight, inputs, [4, 1, 4, 4, 1], 2)
+    data = mixed_bytes(layer)
+    assert data[:2] == bytes([0b01010001, 0b00])
+    place, values = 2, np.zeros((2, 5, 3))
+    for level, head, channels in zip(
+        layer.levels, heads_of(layer), ([1, 4], [0, 2, 3]), strict=True
+    ):
+        count = 2 * len(channels) * 3
+        size = -(-count * head.bits // 8)
+        bits = np.unpackbits(np.frombuffer(data[place : place + size], np.uint8), bitorder="little")
+        worth = [*(2**i for i in range(head.bits - 1)), -(2 ** (head.bits - 1))]
+        codes = bits[: count * head.bits].reshape(count, head.bits) @ worth
+        place += size
+        scales = np.frombuffer(data[place : place + 6], "<f2") * 2.0**head.scale_exponent
+        place += 6
+        end = place + 2 * len(channels)
+        steps = np.frombuffer(data[place:end], "<f2") * 2.0**head.step_exponent
+        place = end
+        centre = 0.5 if level.bits <= 3 else 0.0
+        found = (codes.reshape(2, len(channels), 3) + centre) * scales / steps[:, None]
+        values[:, channels] = found
+    assert place == len(data)
+    np.testing.assert_allclose(layer.values()[0], values.reshape(10, 3), rtol=1e-6)

@@ -24,7 +24,7 @@ from recovery.samples import Samples, split
 from recovery.scoring import score
 from recovery.table import half_interval_95, strangers
 
-from agent.runtimes.cim import written
+from agent.runtimes.cim_paths import written
 from device_models.memories.product import effective
 from tests.recovery_subjects import MISMATCH, subject
 

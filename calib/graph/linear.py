@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from calib.errors import GraphError
 from calib.graph.executor import run
 from calib.graph.model import Array, Graph, Node
 from calib.graph.operations.access import integer, number
@@ -182,6 +183,18 @@ def _matrix_weight(node: Node, weight: Array) -> Array | None:
         return None
     matrix = weight.T if integer(node.attributes, "transB", 0) else weight
     return np.ascontiguousarray(matrix[None] * number(node.attributes, "alpha", 1.0))
+
+
+def weight_of(node: Node, constant: Array) -> Array:
+    """A linear layer's constant, or a gradient of that shape, as [groups, d, m].
+
+    Raises:
+        GraphError: the node's constant is no matrix.
+    """
+    weight = _conv_weight(node, constant) if node.op == "Conv" else _matrix_weight(node, constant)
+    if weight is None:
+        raise GraphError(f"node {node.name!r} has no weight of two axes: it is no linear layer")
+    return weight
 
 
 def _bias(node: Node, bias: Array | None, outputs: int, dtype: np.dtype[Any]) -> Array:
