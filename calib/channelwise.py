@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from calib.graph.model import Graph
 from calib.graph.reorder import reordered
 from calib.level_costs import channels_of, level_costs, sampled_rows, taps_of
 from calib.output_metric import metric_columns
+from calib.packed import with_weights
 from calib.schemes.channelwise import quantise_layer
 from calib.schemes.level_choice import Choice, choose_levels
 from calib.schemes.mixed import MixedLayer, checked_levels
@@ -71,6 +73,41 @@ def levelled(  # noqa: PLR0913, PLR0917  # network, samples, what decides, budge
     ends = np.cumsum([channels_of(layer) for layer in layers])
     places = dict(zip([one.name for one in layers], np.split(taken, ends[:-1]), strict=True))
     return in_order(graph, layers, {n: np.asarray(ascending)[at] for n, at in places.items()})
+
+
+class Learner(Protocol):
+    """Training on a workstation: which channels need bits, and weights that suit their codes."""
+
+    def levels(
+        self, graph: Graph, bits: Places, levels: Sequence[int], bits_mean: float
+    ) -> tuple[Mapping[str, Float32], Mapping[str, NDArray[np.intp]]]:
+        """From a float network and bits of its channels to weights [groups, d, m], and bits."""
+        ...
+
+    def tuned(self, graph: Graph, mixed: Mapping[str, MixedLayer]) -> Mapping[str, MixedLayer]:
+        """Codes of weights that were trained to be rounded."""
+        ...
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """A network before and after training, its channels in the same order."""
+
+    untrained: Levelled
+    trained: Graph
+
+
+def learnt(
+    found: Levelled, levels: Sequence[int], bits_mean: float, learner: Learner | None
+) -> Learnt:
+    """Levels as training finds them; without a learner, those that are there."""
+    if learner is None:
+        return Learnt(found, found.graph)
+    layers = linear_layers(decision_graph(found.graph))
+    own = with_weights(found.graph, layers, {layer.name: layer.weight for layer in layers})
+    weights, bits = learner.levels(own, found.bits, checked_levels(levels), bits_mean)
+    trained = with_weights(own, layers, weights)
+    return Learnt(in_order(own, layers, bits), in_order(trained, layers, bits).graph)
 
 
 def _weights_by_channel(layer: LinearLayer) -> NDArray[np.int64]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calib.budget import Budget
-from calib.channelwise import BITS_MEAN, LEVELS, levelled, quantised_layers
+from calib.channelwise import BITS_MEAN, LEVELS, Learner, learnt, levelled, quantised_layers
 from calib.costs import left_for_branches
 from calib.decision import Decision, check_labels, decision_graph, ends_in_classes
 from calib.drawn_references import references_from_moments
@@ -29,7 +29,7 @@ from calib.references import (
     recompute_references,
 )
 from calib.schemes.activations import ActivationCode
-from calib.schemes.mixed import checked_levels
+from calib.schemes.mixed import MixedLayer, checked_levels
 from calib.schemes.names import CHANNELWISE
 from calib.schemes.weights import FLOAT, scheme_named
 from calib.stored_references import store_references
@@ -98,12 +98,13 @@ def check_data(graph: Graph, x: Float32, labels: NDArray[np.integer] | None) -> 
 
 
 @np.errstate(under="ignore")  # a number too small for its type is zero
-def prepare(
+def prepare(  # noqa: PLR0913, PLR0917  # network, samples, labels, choices, progress, training
     graph: Graph,
     x: Float32,
     labels: NDArray[np.integer] | None,
     options: PackOptions,
     tell: Callable[[str], None] = lambda _: None,
+    learner: Learner | None = None,
 ) -> PackedNetwork:
     """Quantise a float network and make its references.
 
@@ -113,20 +114,24 @@ def prepare(
         labels: [n], only looked at to check them and to know that outputs are classes.
         options: what the user chose.
         tell: is told what is being done, for a progress line.
+        learner: of scheme `channelwise`: trains levels and weights.
 
     Raises:
         CalibError: samples, labels or options that cannot be used; the sentence says which.
     """
     material = _gathered(graph, x, labels, options)
     if options.scheme == CHANNELWISE:
-        return _channelwise(material, options, tell)
+        return _channelwise(material, options, tell, learner)
     unquantised = _unquantised(material, options, tell)
     tell("quantising")
     return unquantised if options.scheme == FLOAT else requantised(unquantised, options.scheme)
 
 
 def _channelwise(
-    given: _Material, options: PackOptions, tell: Callable[[str], None]
+    given: _Material,
+    options: PackOptions,
+    tell: Callable[[str], None],
+    learner: Learner | None,
 ) -> PackedNetwork:
     """Layers whose input channels have levels, in an order that brings levels together."""
     fitting = np.arange(given.plan.held_back, given.plan.samples)
@@ -136,11 +141,15 @@ def _channelwise(
     found = levelled(
         given.graph, samples, given.decision, options.levels, options.bits_mean, generator
     )
-    layers = linear_layers(decision_graph(found.graph))
-    unquantised = _unquantised(replace(given, graph=found.graph, layers=layers), options, tell)
+    both = learnt(found, options.levels, options.bits_mean, learner)
+    graph = both.untrained.graph
+    layers = linear_layers(decision_graph(graph))
+    unquantised = _unquantised(replace(given, graph=graph, layers=layers), options, tell)
     tell("quantising")
-    graph = decision_graph(found.graph)
-    mixed = quantised_layers(graph, found.bits, samples, generator)
+    trained, bits = decision_graph(both.trained), both.untrained.bits
+    mixed: Mapping[str, MixedLayer] = quantised_layers(trained, bits, samples, generator)
+    if learner is not None:
+        mixed = learner.tuned(both.trained, mixed)
     return with_levels(unquantised, CHANNELWISE, mixed)
 
 

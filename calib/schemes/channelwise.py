@@ -120,11 +120,28 @@ def rounded_layer(weight: Float32, rows: Float32, bare: Sequence[Level], taps: i
     return MixedLayer(taps, tuple(levels))
 
 
+def nearest_scales(weight: Float32, level: Level, taps: int) -> Float32:
+    """For each output [groups, m] the scale of weights [groups, d, m] that are all of one level."""
+    unit = np.tile(level.steps, taps).astype(np.float64)[..., None]
+    return _scales(weight * unit, np.ones(weight.shape[:2]), level.bits)
+
+
+def nearest_layer(weight: Float32, layer: MixedLayer) -> MixedLayer:
+    """Other weights [groups, d, m] in a layer's codes: its scales and steps stay as they are."""
+    levels = []
+    for level in layer.levels:
+        rows = _rows_of(level, layer.taps, layer.channels)
+        wanted = weight[:, rows] * np.tile(level.steps, layer.taps)[..., None]
+        codes = _nearest(wanted, level.scales[:, None], level.bits).astype(np.int8)
+        levels.append(replace(level, codes=codes))
+    return MixedLayer(layer.taps, tuple(levels))
+
+
 def nearest_weights(weight: Float32, level: Level, taps: int) -> Float32:
     """Weights [groups, d, m] where all channels are of one level and no error is passed on."""
     unit = np.tile(level.steps, taps).astype(np.float64)[..., None]
     wanted = weight * unit
-    scales = _scales(wanted, np.ones(weight.shape[:2]), level.bits)[:, None]
+    scales = nearest_scales(weight, level, taps)[:, None]
     values = (_nearest(wanted, scales, level.bits) + level.centre) * scales
     return np.asarray(values / unit, np.float32)
 
@@ -170,7 +187,9 @@ def _scales(wanted: Float64, power: Float64, bits: int) -> Float32:
     return on_float16_grid(best)
 
 
-def _nearest(wanted: Float64, scales: NDArray[np.floating], bits: int) -> Float64:
+def _nearest(
+    wanted: NDArray[np.floating], scales: NDArray[np.floating], bits: int
+) -> NDArray[np.floating]:
     """The codes nearest to weights; their range is as symmetric as their centre allows."""
     centre, half = centre_of(bits), 2 ** (bits - 1)
     lowest = -half if centre else 1 - half
