@@ -1,15 +1,13 @@
 """What bits cost and save: uniform schemes and channelwise levels, before and after recalibration.
 
-    NPP_DATA=DIR python tools/bench_precision.py [--only NAME ...] [--tests N] [--rows FILE.jsonl]
-                                                 [--out FILE.md]
+    NPP_DATA=DIR python tools/bench_precision.py [--only NAME ...] [--tests N] [--epochs N]
+                                                 [--rows FILE.jsonl] [--out FILE.md]
 
 Packs each network with 96 references and 32 held-back samples in each precision, runs it on an
 ideal chip and on chips of `mismatch-10` that were used for choosing nothing, uncorrected and
 calibrated once with 32 samples chosen by sensitivity, and tests on samples that took no part. Each
 row is written to `--rows` when it is done, and a second run goes on from there. One thread.
 """
-
-# ruff: noqa: E402 -- threads are set before NumPy is imported
 
 from __future__ import annotations
 
@@ -37,8 +35,13 @@ from calib.costs import effective_bit_operations, network_bits_mean, weight_byte
 from calib.decision import decision_graph
 from calib.factors import Factors, no_factors
 from calib.graph.executor import run
+from calib.graph.model import Graph
+from calib.losses import distillation
 from calib.packed import PackedNetwork
 from calib.prepare import PackOptions, prepare
+from calib.train.level_network import Lesson
+from calib.train.level_stages import Journal
+from calib.train.levels import LevelTraining
 from device_models.array import Chip, State
 from device_models.energy.constants import EnergyConstants
 from device_models.presets import preset
@@ -59,27 +62,47 @@ class NoStore:
 
 def float_answers(subject: Subject) -> np.ndarray:
     """The class of each test sample as the float network gives it."""
-    graph, x = decision_graph(subject.graph), subject.test_x
-    blocks = [run(graph, x[i : i + BLOCK])[graph.output] for i in range(0, len(x), BLOCK)]
-    return np.asarray(np.concatenate(blocks).argmax(axis=1))
+    return np.asarray(answers_of(subject.graph, subject.test_x).argmax(axis=1))
 
 
-def packed(subject: Subject, precision: Precision) -> PackedNetwork:
-    """The network in a precision."""
+def answers_of(network: Graph, x: np.ndarray) -> np.ndarray:
+    """What a float network answers."""
+    graph = decision_graph(network)
+    return np.concatenate(
+        [run(graph, x[i : i + BLOCK])[graph.output] for i in range(0, len(x), BLOCK)]
+    )
+
+
+def packed(subject: Subject, precision: Precision, epochs: int) -> PackedNetwork:
+    """The network in a precision; trained ones learn what the float network answers."""
     options = PackOptions(scheme=precision.scheme, **precision.options)
-    return prepare(subject.graph, subject.pack_x, subject.pack_y, options)
+    learner = learner_of(subject, epochs) if precision.trained else None
+    return prepare(subject.graph, subject.pack_x, subject.pack_y, options, learner=learner)
 
 
-def measured(subject: Subject, precision: Precision) -> dict[str, Any]:
+def learner_of(subject: Subject, epochs: int) -> LevelTraining:
+    """Distillation on all samples that may train, a tenth of which judges."""
+    loss = distillation(answers_of(subject.graph, subject.train_x), classes=True)
+    training = len(subject.train_x) - min(len(subject.train_x) // 10, 128)
+
+    def tell(done: int, of: int) -> None:
+        print(f"  epoch {done} of {of}", file=sys.stderr, flush=True)
+
+    journal = Journal(tell=tell, warn=print)
+    return LevelTraining(Lesson(subject.train_x, loss, training, epochs), journal)
+
+
+def measured(subject: Subject, precision: Precision, epochs: int) -> dict[str, Any]:
     """All figures of one network in one precision."""
     started = time.process_time()
-    network = packed(subject, precision)
+    network = packed(subject, precision, epochs)
     pack_s = time.process_time() - started
     clean = float_answers(subject)
     ranks = {layer.name: 0 for layer in network.layers}
     uses = network_energy(network, ranks, preset("sram-bitplane"), EnergyConstants())
     found: dict[str, Any] = {
         "precision": precision.name,
+        "epochs": epochs if precision.trained else 0,
         "samples": len(subject.test_y),
         "float": float((clean == subject.test_y).mean()),
         "bits_mean": network_bits_mean(network),
@@ -155,6 +178,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="*", choices=[*SUBJECTS], default=[*SUBJECTS])
     parser.add_argument("--tests", type=int, default=400, help="samples to test on, at most")
+    parser.add_argument("--epochs", type=int, default=30, help="of trained precisions")
     parser.add_argument("--rows", type=Path, help="rows that are done are kept here")
     parser.add_argument("--out", type=Path, help="write the report here too")
     arguments = parser.parse_args()
@@ -166,7 +190,7 @@ def main() -> None:
         subject = SUBJECTS[name](data, arguments.tests) if waiting else None
         for precision in waiting:
             assert subject is not None, "it is there where something waits"
-            row = {"network": name, **measured(subject, precision)}
+            row = {"network": name, **measured(subject, precision, arguments.epochs)}
             done[name, precision.name] = row
             print(json.dumps(row), file=sys.stderr, flush=True)
             if arguments.rows is not None:

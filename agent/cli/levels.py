@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
-from agent.cli.common import finite
+from agent.cli.common import FILE, finite
 from calib.channelwise import BITS_MEAN, LEVELS
 from calib.errors import CalibError
 from calib.schemes.mixed import checked_levels
 from calib.schemes.names import CHANNELWISE
 
+EPOCHS = 30
 _DEFAULT_LEVELS = ",".join(map(str, LEVELS))
 
 
@@ -32,11 +36,23 @@ def _levels(
         raise click.BadParameter(str(error)) from error
 
 
+@dataclass(frozen=True)
+class Mixing:
+    """What was said of levels."""
+
+    options: dict[str, Any]
+    """Fields of `PackOptions`."""
+
+    train: Path | None
+    epochs: int
+
+
 def level_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add `--levels` and `--bits`, as one mapping `mixing` of what was given.
+    """Add `--levels`, `--bits`, `--train` and `--epochs`, as one `Mixing` called `mixing`.
 
     Raises:
-        click.UsageError: they are given with another scheme, or activations have bits besides.
+        click.UsageError: they are given with another scheme, or activations have bits besides, or
+            there are epochs without training.
     """
 
     @functools.wraps(function)
@@ -44,18 +60,9 @@ def level_options(function: Callable[..., Any]) -> Callable[..., Any]:
     def gathered(context: click.Context, /, **given: Any) -> Any:
         names = {"levels": "levels", "bits": "bits_mean"}
         said = {new: given.pop(old) for old, new in names.items()}
-        mixing = {name: value for name, value in said.items() if value is not None}
-        if mixing and given["scheme"] != CHANNELWISE:
-            raise click.UsageError(
-                f"--levels and --bits belong to --scheme {CHANNELWISE}; {given['scheme']} has bits "
-                "of its own"
-            )
-        source = context.get_parameter_source("activation_bits")
-        if given["scheme"] == CHANNELWISE and source is click.core.ParameterSource.COMMANDLINE:
-            raise click.UsageError(
-                f"with --scheme {CHANNELWISE} activations have the bits of their channel's level; "
-                "leave out --activation-bits"
-            )
+        options = {name: value for name, value in said.items() if value is not None}
+        mixing = Mixing(options, given.pop("train"), given.pop("epochs"))
+        _check(context, mixing, given["scheme"])
         return function(mixing=mixing, **given)
 
     levels = click.option(
@@ -71,7 +78,40 @@ def level_options(function: Callable[..., Any]) -> Callable[..., Any]:
         callback=finite,
         help=f"Of {CHANNELWISE}: mean bits of all weights, at most; {BITS_MEAN:g} by default.",
     )
-    return levels(bits(gathered))
+    train = click.option(
+        "--train",
+        metavar="DATA.npz",
+        type=FILE,
+        help=f"Of {CHANNELWISE}: train levels and weights on these samples; without labels the "
+        "float network's answers are the aim.",
+    )
+    epochs = click.option(
+        "--epochs",
+        type=click.IntRange(1, 10_000),
+        default=EPOCHS,
+        show_default=True,
+        help="Of --train; what was trained is kept beside the bundle, and an interrupted training "
+        "goes on from there.",
+    )
+    return levels(bits(train(epochs(gathered))))
+
+
+def _check(context: click.Context, mixing: Mixing, scheme: str) -> None:
+    def is_said(name: str) -> bool:
+        return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+
+    if (mixing.options or mixing.train) and scheme != CHANNELWISE:
+        raise click.UsageError(
+            f"--levels, --bits and --train belong to --scheme {CHANNELWISE}; {scheme} has bits of "
+            "its own"
+        )
+    if is_said("epochs") and mixing.train is None:
+        raise click.UsageError("--epochs says how long to train: give --train as well")
+    if scheme == CHANNELWISE and is_said("activation_bits"):
+        raise click.UsageError(
+            f"with --scheme {CHANNELWISE} activations have the bits of their channel's level; "
+            "leave out --activation-bits"
+        )
 
 
 def levels_text(levels: list[dict[str, int]] | None) -> str:

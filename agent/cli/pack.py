@@ -10,8 +10,8 @@ import click
 
 from agent.cli.budget import budget_options, budget_text, chosen_budget, rank_option
 from agent.cli.common import FILE, emit, json_option
-from agent.cli.levels import level_options
-from agent.cli.progress import progress
+from agent.cli.levels import Mixing, level_options
+from agent.cli.progress import progress, say
 from agent.cli.references import references_text
 from agent.cli.table import pairs
 from agent.cli.units import bytes_text, scheme_text
@@ -19,6 +19,7 @@ from agent.inspection import activation_bits_of, references_document
 from agent.runtimes.names import CIM, RUNTIMES
 from agent.store.bundle import write_bundle
 from agent.store.package import Package, to_parts
+from agent.workstation.level_training import TrainingChoice, journal_path
 from agent.workstation.pack import PHASES, pack
 from calib.costs import network_bits_mean
 from calib.prepare import PackOptions
@@ -128,7 +129,7 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
     budget_kib: int,
     runtime: str,
     seed: int,
-    mixing: dict[str, Any],
+    mixing: Mixing,
     as_json: bool,  # noqa: FBT001  # click passes flags by name
 ) -> None:
     """Pack a float .onnx or .tflite MODEL into a bundle for a board.
@@ -149,17 +150,31 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
         seed=seed,
         surrogate_bytes=budget_bytes,
         surrogate_mac_share=budget_mac_share,
-        **mixing,
+        **mixing.options,
     )
-    package = _packed(model, samples, key, options, runtime)
+    training = None if mixing.train is None else _training(mixing.train, mixing.epochs, out)
+    package = _packed(model, samples, key, options, runtime, training)
     document, arrays = to_parts(package)
     written = write_bundle(out, document, arrays, package.files)
+    journal_path(out).unlink(missing_ok=True)
     result = describe(package, out, written)
     emit(result, as_json=as_json, table=_table(result))
 
 
-def _packed(
-    model: Path, samples: Path, key: str | None, options: PackOptions, runtime: str
+def _training(data: Path, epochs: int, out: Path) -> TrainingChoice:
+    def tell(done: int, of: int) -> None:
+        say(f"epoch {done} of {of} is done")
+
+    return TrainingChoice(data, epochs, journal_path(out), say, tell)
+
+
+def _packed(  # noqa: PLR0913, PLR0917  # what a user says on one command line
+    model: Path,
+    samples: Path,
+    key: str | None,
+    options: PackOptions,
+    runtime: str,
+    training: TrainingChoice | None,
 ) -> Package:
     with progress("packing") as report:
         done = iter(range(PHASES))
@@ -167,7 +182,7 @@ def _packed(
         def tell(_phase: str) -> None:
             report(next(done, PHASES), PHASES)
 
-        return pack(model, samples, key, options, tell, runtime=runtime)
+        return pack(model, samples, key, options, tell, runtime=runtime, training=training)
 
 
 def describe(package: Package, out: Path, written: int) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from agent.errors import InputError
 from agent.runtimes.names import CIM, ONNXRUNTIME
 from agent.runtimes.output_codes import FILE_NAME, encode_output_codes
 from agent.store.package import Package
+from agent.workstation.level_training import TrainingChoice, level_training
 from calib.graph.model import Graph
 from calib.importers.load import load_model
 from calib.output_ranges import output_codes
@@ -32,6 +33,7 @@ def pack(  # noqa: PLR0913  # what a user says on one command line
     tell: Callable[[str], None] = lambda _: None,
     *,
     runtime: str = CIM,
+    training: TrainingChoice | None = None,
 ) -> Package:
     """Pack a float `.onnx` or `.tflite` model.
 
@@ -42,6 +44,7 @@ def pack(  # noqa: PLR0913  # what a user says on one command line
         options: what the user chose.
         tell: is told what is being done.
         runtime: what is to run the main path, one of `RUNTIMES`.
+        training: of scheme `channelwise`.
 
     Raises:
         InputError: the data file cannot be used, or the runtime cannot run the scheme.
@@ -54,7 +57,10 @@ def pack(  # noqa: PLR0913  # what a user says on one command line
         )
     graph = load_model(model)
     data = read_data(samples, key)
-    network = prepare(graph, data.x, data.y, options, tell)
+    learner = None
+    if training is not None:
+        learner = level_training(graph, read_data(training.data, key), options, training)
+    network = prepare(graph, data.x, data.y, options, tell, learner)
     files = runtime_files(runtime, graph, network, data.x)
     return Package(network, model.stem, runtime, files)
 

@@ -36,6 +36,7 @@ class Precision:
     name: str
     scheme: str
     options: dict[str, Any] = field(default_factory=dict)
+    trained: bool = False
 
 
 PRECISIONS = (
@@ -47,6 +48,16 @@ PRECISIONS = (
     Precision("channelwise 3 (2,4,8)", "channelwise", {"levels": (2, 4, 8), "bits_mean": 3.0}),
     Precision("channelwise 2.5 (1,2,4)", "channelwise", {"levels": (1, 2, 4), "bits_mean": 2.5}),
     Precision("channelwise 2 (1,2,4)", "channelwise", {"levels": (1, 2, 4), "bits_mean": 2.0}),
+    *(
+        Precision(
+            f"{name}, trained", "channelwise", {"levels": levels, "bits_mean": bits}, trained=True
+        )
+        for name, levels, bits in (
+            ("channelwise 3 (2,4,8)", (2, 4, 8), 3.0),
+            ("channelwise 2.5 (1,2,4)", (1, 2, 4), 2.5),
+            ("channelwise 2 (1,2,4)", (1, 2, 4), 2.0),
+        )
+    ),
 )
 
 
