@@ -32,7 +32,7 @@ from calib.schemes.mixed_bytes import mixed_bytes
 from device_models.array import Chip, State
 from device_models.contract import DeviceModel
 from device_models.energy.constants import EnergyConstants
-from device_models.presets import preset
+from device_models.presets import preset, preset_names
 from device_models.sram.bitplane import BitPlaneSram
 from tests import agent_stores
 from tests.small_networks import chain, classifier, packed, samples_for, signal_network
@@ -116,6 +116,20 @@ def test_driving_a_layer_alone_gives_what_a_run_gives(graph: Graph) -> None:
         seen = trace.layers[layer.name]
         found = runtime.probe(layer, seen.rows)
         np.testing.assert_allclose(found, seen.main, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [*sorted(set(preset_names()) - {"mismatch-N"}), "mismatch-10"])
+def test_every_chip_takes_levels_of_one_bit_too(name: str) -> None:
+    network = levelled(classifier(), 2.0, levels=(1, 4))
+    x = samples_for(network.graph, 4)
+    chip = Chip(preset(name), 3)
+    found, ideal = (
+        CimRuntime(network, one, State(), np.random.default_rng(0))
+        .run(x, no_factors(network.layers), {})
+        .answers
+        for one in (chip, Chip(preset("ideal"), 3))
+    )
+    assert np.linalg.norm(found - ideal) < 0.7 * np.linalg.norm(ideal)
 
 
 @EVERY_GRAPH

@@ -191,8 +191,8 @@ GOOD = {
         ({"scales": np.ones((2, 2, 3))}, "float64"),
         ({"scales": np.full((2, 2, 3), np.nan, np.float32)}, "finite"),
         ({"block_rows": 0}, "at least one"),
-        ({"bits": 1}, "2 to 8"),
-        ({"bits": 9}, "2 to 8"),
+        ({"bits": 0}, "1 to 8"),
+        ({"bits": 9}, "1 to 8"),
         ({"codebook": np.zeros(17, np.float32)}, "1 to 16 finite"),
         ({"codebook": np.full(4, np.inf, np.float32)}, "finite"),
         (

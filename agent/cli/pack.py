@@ -13,7 +13,7 @@ from agent.cli.common import FILE, emit, json_option
 from agent.cli.levels import Mixing, level_options
 from agent.cli.progress import progress, say
 from agent.cli.references import references_text
-from agent.cli.table import pairs
+from agent.cli.table import Cell, pairs
 from agent.cli.units import bytes_text, scheme_text
 from agent.inspection import activation_bits_of, references_document
 from agent.runtimes.names import CIM, RUNTIMES
@@ -214,6 +214,13 @@ def describe(package: Package, out: Path, written: int) -> dict[str, Any]:
     }
 
 
+def _bits(result: dict[str, Any]) -> list[tuple[str, Cell]]:
+    """What the scheme's name does not say."""
+    if result["activation_bits"] is not None:
+        return []
+    return [("bits of a weight", f"{result['bits_mean']:.3g} on average")]
+
+
 def _table(result: dict[str, Any]) -> str:
     ranges = result["ranges"]
     errors = ", ".join(f"{name} {error:.3g}" for name, error in ranges["output_errors"].items())
@@ -230,7 +237,7 @@ def _table(result: dict[str, Any]) -> str:
             ("bundle", f"{result['file']}, {bytes_text(result['bytes'])}"),
             ("model", f"{result['model']}, {result['layers']} linear layers"),
             ("scheme", scheme_text(result["scheme"], result["activation_bits"])),
-            ("bits of a weight", f"{result['bits_mean']:.3g} on average"),
+            *_bits(result),
             ("ranges", ranges["method"]),
             ("output errors", errors),
             ("budget", budget_text(result["budget"])),

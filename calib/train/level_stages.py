@@ -49,7 +49,7 @@ class Stage:
     """Where there is one, the best variables are the result, else the last ones."""
 
     batch: int = 32
-    learning_rate: float = 5e-3
+    learning_rate: float = 1.5e-3
     """The first one; it falls along half a cosine wave to zero."""
 
     seed: int = 0
