@@ -1,7 +1,7 @@
 """What bits cost and save: uniform schemes and channelwise levels, before and after recalibration.
 
-    NPP_DATA=DIR python tools/bench_precision.py [--only NAME ...] [--tests N] [--epochs N]
-                                                 [--rows FILE.jsonl] [--out FILE.md]
+    NPP_DATA=DIR python tools/bench_precision.py [--only NAME ...] [--precision NAME]
+                            [--tests N] [--epochs N] [--rows FILE.jsonl] [--out FILE.md]
 
 Packs each network with 96 references and 32 held-back samples in each precision, runs it on an
 ideal chip and on chips of `mismatch-10` that were used for choosing nothing, uncorrected and
@@ -177,6 +177,7 @@ def main() -> None:
     """Measure what is not there yet, and write a Markdown report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="*", choices=[*SUBJECTS], default=[*SUBJECTS])
+    parser.add_argument("--precision", default="", help="those whose name contains this")
     parser.add_argument("--tests", type=int, default=400, help="samples to test on, at most")
     parser.add_argument("--epochs", type=int, default=30, help="of trained precisions")
     parser.add_argument("--rows", type=Path, help="rows that are done are kept here")
@@ -186,7 +187,8 @@ def main() -> None:
     kept = arguments.rows.read_text().splitlines() if _there(arguments.rows) else []
     done = {(row["network"], row["precision"]): row for row in map(json.loads, kept)}
     for name in arguments.only:
-        waiting = [one for one in PRECISIONS if (name, one.name) not in done]
+        asked = [one for one in PRECISIONS if arguments.precision in one.name]
+        waiting = [one for one in asked if (name, one.name) not in done]
         subject = SUBJECTS[name](data, arguments.tests) if waiting else None
         for precision in waiting:
             assert subject is not None, "it is there where something waits"
