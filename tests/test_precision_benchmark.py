@@ -52,7 +52,15 @@ def test_rows_that_are_there_are_not_measured_again(tmp_path: Path) -> None:
     figures = dict.fromkeys(keys, 0.5)
     sizes = {"bytes": 10, "float_bytes": 80, "ebops": 1e6, "conversions": 1000, "bits_mean": 4.0}
     rows = [
-        {"network": "digits", "precision": one.name, "float": 0.9, "samples": 4, **sizes, **figures}
+        {
+            "network": "digits",
+            "precision": one.name,
+            "float": 0.9,
+            "epochs": 0,
+            "samples": 4,
+            **sizes,
+            **figures,
+        }
         for one in PRECISIONS
     ]
     file = tmp_path / "rows.jsonl"

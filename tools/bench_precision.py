@@ -158,7 +158,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 def _cells(row: dict[str, Any]) -> list[str]:
     healthy = row["ideal corrected"]
     return [
-        row["precision"],
+        row["precision"] + (f", {row['epochs']} epochs" if row["epochs"] else ""),
         f"{row['bits_mean']:.2f}",
         f"{row['bytes']:,}",
         f"{row['float_bytes'] / row['bytes']:.1f}x",
