@@ -58,14 +58,19 @@ def sequences(seed: int = 0) -> Graph:
     return Graph("sequences", Port("x", (1, 5, 6)), "y", nodes, constants)
 
 
-def on_both(graph: Graph, **options: Any) -> tuple[PackedNetwork, OnnxRuntime, CimRuntime]:
-    """A packed network on onnxruntime, and on a chip that computes what the codes say."""
+def on_both(
+    graph: Graph, *, fold: bool = False, **options: Any
+) -> tuple[PackedNetwork, OnnxRuntime, CimRuntime]:
+    """A packed network on onnxruntime, and on a chip that computes what the codes say.
+
+    Branches stand beside their layers, unless they shall be folded where they can be.
+    """
     with np.errstate(under="ignore"):  # as outside the tests
         network = packed(graph, SAMPLES, **options)
     outputs = output_codes(graph, network, samples_for(graph, SAMPLES))
     generator = np.random.default_rng(0)
     chip = CimRuntime(network, Chip(preset("ideal"), 0), State(), generator)
-    return network, OnnxRuntime(network, outputs), chip
+    return network, OnnxRuntime(network, outputs, fold=fold), chip
 
 
 def some_factors(network: PackedNetwork, rank: int, size: float = 0.1, seed: int = 0) -> Factors:

@@ -18,7 +18,12 @@ from agent.errors import BundleError
 from agent.store.bundle import Bundle, bundle_bytes
 from agent.store.fields import Fields, array_of
 from agent.store.npy import Array
-from agent.store.package_choices import read_budget, read_precisions, read_ranges
+from agent.store.package_choices import (
+    budget_document,
+    read_budget,
+    read_precisions,
+    read_ranges,
+)
 from agent.store.package_layers import LayerParts, check_sizes, read_layers, write_layers
 from agent.store.package_references import (
     read_moments,
@@ -101,7 +106,7 @@ def to_parts(package: Package) -> tuple[dict[str, Any], dict[str, Array]]:
         "constants": list(constants),
         "layers": entries,
         "factor_precisions": list(network.factor_bits),
-        "budget": {"bytes": network.budget_bytes, "mac_share": network.budget_mac_share},
+        "budget": budget_document(network),
         "decision": {"classes": network.decision.classes},
         "ranges": {
             "method": network.ranges.method,
@@ -180,6 +185,7 @@ def _read_network(bundle: Bundle, document: Fields) -> PackedNetwork:
         float_weights=parts.float_weights,
         budget_bytes=budget.bytes,
         budget_mac_share=budget.mac_share,
+        budget_slowdown=budget.slowdown,
     )
 
 

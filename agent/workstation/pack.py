@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.data_file import read_data
+from agent.errors import InputError
 from agent.runtimes.names import CIM, ONNXRUNTIME
 from agent.runtimes.output_codes import FILE_NAME, encode_output_codes
 from agent.store.package import Package
@@ -42,9 +43,14 @@ def pack(  # noqa: PLR0913  # what a user says on one command line
         runtime: what is to run the main path, one of `RUNTIMES`.
 
     Raises:
-        InputError: the data file cannot be used.
+        InputError: the data file cannot be used, or time is limited where it cannot be.
         CalibError: the model cannot be read, or the samples do not fit it.
     """
+    if options.slowdown is not None and runtime == CIM:
+        raise InputError(
+            f"--budget-slowdown is measured on the board, and the runtime {CIM} is an emulated "
+            "chip with a time of its own: leave it out, and limit --budget-mac-share"
+        )
     graph = load_model(model)
     data = read_data(samples, key)
     network = prepare(graph, data.x, data.y, options, tell)
