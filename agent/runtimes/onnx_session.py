@@ -51,13 +51,21 @@ class OnnxSession:
         outputs: the tensors that a run gives; each is made in the graph, and named once.
         integer: fuse what stands between dequantise and quantise into integer kernels. Else weights
             stay as they are: onnxruntime would make 8 bits of float ones, too.
+        fuse: let onnxruntime rewrite the graph. Without, each node is a kernel of its own, which is
+            slow and rounds a little differently: to see by how much.
 
     Raises:
         RuntimeUnavailableError: this onnxruntime does not take the graph.
     """
 
     def __init__(
-        self, package: Any, graph: Graph, outputs: Sequence[str], *, integer: bool = True
+        self,
+        package: Any,
+        graph: Graph,
+        outputs: Sequence[str],
+        *,
+        integer: bool = True,
+        fuse: bool = True,
     ) -> None:
         """Load the graph."""
         self._package = package
@@ -68,6 +76,8 @@ class OnnxSession:
         options.inter_op_num_threads = 1
         options.log_severity_level = 4  # what goes wrong is raised; stderr is ours
         options.add_session_config_entry("session.disable_quant_qdq", "0" if integer else "1")
+        if not fuse:
+            options.graph_optimization_level = package.GraphOptimizationLevel.ORT_DISABLE_ALL
         content = onnx_model(graph, outputs)
         self._session = self._translated(
             lambda: package.InferenceSession(content, options, providers=["CPUExecutionProvider"])

@@ -54,6 +54,7 @@ class OnnxRuntime:
         network: what the bundle holds, quantised.
         outputs: by layer, the codes of a convolution's output.
         fold: whether branches lie in the weights where these have room.
+        fuse: see `agent.runtimes.onnx_session.OnnxSession`.
         clock: what branches are timed with.
 
     Raises:
@@ -66,13 +67,14 @@ class OnnxRuntime:
         outputs: Mapping[str, ActivationCode],
         *,
         fold: bool = True,
+        fuse: bool = True,
         clock: Clock = time.perf_counter,
     ) -> None:
         """Find onnxruntime; graphs are made when they are needed."""
         self.layers = network.layers
         self._package = imported()
         self._network = network
-        self._outputs, self._fold, self._clock = outputs, fold, clock
+        self._outputs, self._fold, self._fuse, self._clock = outputs, fold, fuse, clock
         graph = network.decision_graph
         self._input, self._answer = graph.input.name, graph.output
         self._loaded: OrderedDict[tuple[Any, ...], tuple[Factors, OnnxSession]] = OrderedDict()
@@ -140,7 +142,7 @@ class OnnxRuntime:
 
     def _opened(self, graph: Graph, outputs: Sequence[str]) -> OnnxSession:
         integer = all(map(is_integer, self._network.weights.values()))
-        return OnnxSession(self._package, graph, outputs, integer=integer)
+        return OnnxSession(self._package, graph, outputs, integer=integer, fuse=self._fuse)
 
     def slowdowns(self, variants: Sequence[Mapping[str, int]]) -> list[float]:
         """What branches of these ranks cost in time; see `agent.runtimes.base.TimedRuntime`.

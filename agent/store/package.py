@@ -69,6 +69,9 @@ class Package:
     files: Mapping[str, bytes] = field(default_factory=dict)
     """For the runtime."""
 
+    tolerance: float = 0.0
+    """Relative error of the layers that the rounding of two right runtimes may differ by."""
+
 
 def package_bytes(package: Package) -> bytes:
     """The bytes of a bundle with this in it.
@@ -100,6 +103,7 @@ def to_parts(package: Package) -> tuple[dict[str, Any], dict[str, Array]]:
         "packed_by": f"npp-agent {__version__}",
         "model": {"name": package.model},
         "runtime": package.runtime,
+        **({"tolerance": float(package.tolerance)} if package.tolerance else {}),
         **{name: str(getattr(network, name)) for name in _TEXTS},
         **{name: int(getattr(network, name)) for name in _NUMBERS},
         "graph": graph,
@@ -144,7 +148,13 @@ def _read(bundle: Bundle) -> Package:
         )
     files = {name: bundle.file(name) for name, part in bundle.parts.items() if part.dtype is None}
     model, runtime = document.inner("model").text("name"), document.text("runtime")
-    return Package(_read_network(bundle, document), model, runtime, files)
+    tolerance = document.number("tolerance") if "tolerance" in document.content else 0.0
+    if tolerance < 0:
+        raise BundleError(
+            f"{bundle.name}: the tolerance is {tolerance}, and it is at least 0; the bundle is "
+            "damaged: pack the model again"
+        )
+    return Package(_read_network(bundle, document), model, runtime, files, tolerance)
 
 
 def _read_network(bundle: Bundle, document: Fields) -> PackedNetwork:
