@@ -94,7 +94,7 @@ def report(document: dict[str, Any], *, constants: bool = False) -> str:
 
 
 def _facts(document: dict[str, Any]) -> str:
-    share = document["surrogate_mac_share"]
+    share, left = document["surrogate_mac_share"], document["uncorrected"]
     limit = bytes_text(document["surrogate_bytes"])
     return pairs(
         [
@@ -105,6 +105,7 @@ def _facts(document: dict[str, Any]) -> str:
                 "budget",
                 f"{budget_text(document['budget'])}: at most {limit} of factors",
             ),
+            *([("uncorrected", ", ".join(left) + ", in float")] if left else []),
             ("size", bytes_text(document["bytes"])),
             ("references", references_text(document["references"])),
             ("operations", f"{document['multiply_accumulates']:,} multiply-accumulates"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -27,19 +28,40 @@ _ERRORS = (
 """What onnxruntime raises of its own; all derive from Exception directly."""
 
 
+OLDEST = (1, 17)
+"""The version of onnxruntime that reads our models (`agent.runtimes.onnx_bytes`)."""
+
+
 def imported() -> Any:
     """The package onnxruntime.
 
     Raises:
-        RuntimeUnavailableError: it is not installed, or cannot be loaded.
+        RuntimeUnavailableError: it is not installed, cannot be loaded, or is too old.
     """
     try:
-        return importlib.import_module("onnxruntime")
+        return checked(importlib.import_module("onnxruntime"))
     except ImportError as error:
         raise RuntimeUnavailableError(
             f"the bundle wants the runtime onnxruntime, which cannot be imported here ({error}); "
             "install it: python -m pip install 'npp-agent[onnx]'"
         ) from error
+
+
+def checked(package: Any) -> Any:
+    """The package, if its version is one that runs our bundles.
+
+    Raises:
+        RuntimeUnavailableError: it is too old.
+    """
+    version = str(package.__version__)
+    numbers = re.findall(r"\d+", version)
+    if tuple(map(int, numbers[:2])) < OLDEST:
+        needed = ".".join(map(str, OLDEST))
+        raise RuntimeUnavailableError(
+            f"the bundle needs onnxruntime {needed} or later, and {version} is installed: "
+            "python -m pip install -U 'npp-agent[onnx]'"
+        )
+    return package
 
 
 class OnnxSession:
