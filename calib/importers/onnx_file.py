@@ -93,7 +93,7 @@ def _load_external(model: ModelProto, path: Path) -> None:
     size = sum(_file_bytes(path.parent / name) for name in names)
     if size > LARGEST_BYTES:
         raise GraphError(
-            f"{path} keeps {size} bytes of weights in other files ({', '.join(sorted(names))}), and "
+            f"{path} keeps {size} bytes in other files ({', '.join(sorted(names))}), and "
             f"a model has at most {LARGEST_BYTES}: pack a smaller one"
         )
     try:
