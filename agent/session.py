@@ -89,7 +89,7 @@ class Session:
 
     def drift(self, now: Judgement) -> Drift:
         """How the chip does now, against how it did after its calibration."""
-        return drift(now.mean_error, self.baseline)
+        return drift(now.mean_error, self.baseline, self.package.tolerance)
 
     def calibrate(self, request: CalibrationRequest, tell: Tell = lambda _: None) -> Calibration:
         """Close the loop once; accepted factors are durable when this returns.

@@ -58,11 +58,14 @@ class PackOptions:
     surrogate_mac_share: float | None = None
     """The surrogates' multiply-accumulates, at most, as a share of the network's."""
 
+    slowdown: float | None = None
+    """The time of a sample with branches, at most, in times of that without any."""
+
     @property
     def budget(self) -> Budget:
         """What factors may cost."""
         rank = self.rank if self.surrogate_bytes is None else None
-        return Budget(rank, self.surrogate_bytes, self.surrogate_mac_share)
+        return Budget(rank, self.surrogate_bytes, self.surrogate_mac_share, self.slowdown)
 
 
 def check_data(graph: Graph, x: Float32, labels: NDArray[np.integer] | None) -> Decision:
@@ -172,6 +175,7 @@ def _unquantised(
         float_weights=halved,
         budget_bytes=options.surrogate_bytes,
         budget_mac_share=options.surrogate_mac_share,
+        budget_slowdown=options.slowdown,
     )
 
 

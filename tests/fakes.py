@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -176,3 +176,29 @@ class ConservativeRuntime:
 
     def close(self) -> None:
         self.inner.close()
+
+
+class RuntimeWithTimes:
+    """Another runtime, and times for its branches: `costs` by layer, in times of the plain network.
+
+    Several side by side take `together` times the sum of what each takes alone.
+    """
+
+    def __init__(
+        self, inner: ProbingRuntime | None, costs: Mapping[str, float], together: float = 1.0
+    ) -> None:
+        self.costs, self.together = costs, together
+        self.asked: list[Mapping[str, int]] = []
+        if inner is not None:
+            self.layers, self.run, self.probe = inner.layers, inner.run, inner.probe
+
+    def slowdowns(self, variants: Sequence[Mapping[str, int]]) -> list[float]:
+        self.asked += variants
+        found = []
+        for ranks in variants:
+            alone = [self.costs[name] for name, rank in ranks.items() if rank]
+            found.append(1 + sum(alone) * (self.together if len(alone) > 1 else 1.0))
+        return found
+
+    def close(self) -> None:
+        """Nothing is held."""

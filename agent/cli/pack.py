@@ -117,6 +117,7 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
     rank: int,
     budget_bytes: int | None,
     budget_mac_share: float | None,
+    budget_slowdown: float | None,
     references: int,
     held_back: int,
     references_as: str,
@@ -131,7 +132,7 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
     The samples are taken in the file's order: first the held-back ones, which judge new factors,
     then the references, from which they are fitted. Labels are only looked at to check them.
     """
-    chosen_budget(context, rank, budget_bytes, budget_mac_share)
+    chosen_budget(context, rank, budget_bytes, budget_mac_share, budget_slowdown)
     options = PackOptions(
         scheme=scheme,
         activation_bits=activation_bits,
@@ -144,6 +145,7 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
         seed=seed,
         surrogate_bytes=budget_bytes,
         surrogate_mac_share=budget_mac_share,
+        slowdown=budget_slowdown,
     )
     package = _packed(model, samples, key, options, runtime)
     document, arrays = to_parts(package)

@@ -9,9 +9,7 @@ from calib.errors import GraphError
 from calib.graph.model import Graph
 from calib.graph.simplify import simplify
 from calib.importers.batch import check_independent
-
-LARGEST_BYTES = 1 << 31
-"""Both formats count their bytes in 32 bits with a sign."""
+from calib.importers.limits import LARGEST_BYTES
 
 _DAMAGE = (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError)
 """What a number or a name changed at random makes the code behind the checks raise."""
