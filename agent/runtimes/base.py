@@ -86,6 +86,21 @@ class TrainableRuntime(Runtime, Protocol):
         ...
 
 
+class BranchedRuntime(Runtime, Protocol):
+    """A runtime whose branches were made beforehand, each with room for so many components."""
+
+    @property
+    def largest_ranks(self) -> Mapping[str, int]:
+        """By layer; 0: it has no branch."""
+        ...
+
+
+def largest_ranks(runtime: Runtime) -> Mapping[str, int]:
+    """By layer, the largest rank that the runtime has room for; not named: any."""
+    found: Mapping[str, int] = getattr(runtime, "largest_ranks", {})
+    return found
+
+
 def can_probe(runtime: Runtime) -> bool:
     """Whether single layers can be driven."""
     return hasattr(runtime, "probe")

@@ -198,7 +198,7 @@ def _places(entry: Fields, layer: LinearLayer, rank: int) -> LayerPlaces:
         scales=_place(entry.inner("scales"), "float32", (many, 1), (VECTOR,)),
         bias=_place(entry.inner("bias"), "int32", one_each, (VECTOR,)),
         bias_scales=_place(entry.inner("bias_scales"), "float32", (many, 1), (VECTOR,)),
-        a=branch("a", rank * layer.inputs, FORMS[1:]),
+        a=branch("a", layer.groups * rank * layer.inputs, FORMS[1:]),
         b=branch("b", rank * many, FORMS[1:]),
         b_bias=branch("b_bias", many, (VECTOR,)),
     )
