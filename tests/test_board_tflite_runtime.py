@@ -71,14 +71,14 @@ def test_it_is_an_ideal_chip_but_for_the_rounding_of_outputs(
     taps = all_positions(network, COUNT)
     for factors in (no_factors(network.layers), some_factors(network, 2), some_factors(network, 0)):
         found, wanted = runtime.run(X, factors, taps), chip.run(X, factors, taps)
-        assert relative(found.answers, wanted.answers) < 0.05
+        assert relative(found.answers, wanted.answers) < 0.1
         np.testing.assert_array_equal(runtime.run(X, factors, {}).answers, found.answers)
         for layer, seen in wanted.layers.items():
             for part in ("rows", "main", "outputs"):
                 there, here = getattr(seen, part), getattr(found.layers[layer], part)
                 assert here.shape == there.shape
                 assert here.dtype == np.float32
-                assert relative(here, there) < 0.05, (layer, part)
+                assert relative(here, there) < 0.1, (layer, part)
 
 
 def test_main_has_no_gain_and_no_offset_in_it(board_bundles: Path) -> None:
