@@ -9,47 +9,8 @@ from typing import Any
 import pytest
 
 from agent.errors import BundleError
-from agent.runtimes.tflite_plan import (
-    FILE_NAME,
-    LayerPlaces,
-    LayerPlan,
-    Place,
-    TapTensors,
-    TflitePlan,
-    decode_plan,
-    encode_plan,
-)
-from calib.graph.linear import LinearLayer, linear_layers
-from tests.small_networks import classifier
-
-LAYERS = linear_layers(classifier())
-
-
-def places(layer: LinearLayer, rank: int) -> LayerPlaces:
-    def numbers(*shape: int, dtype: str = "float32", form: str = "vector") -> Place:
-        return Place(400, shape, dtype, form)
-
-    def branch(*shape: int, form: str = "OI") -> Place | None:
-        return numbers(*shape, form=form) if rank else None
-
-    return LayerPlaces(
-        weights=numbers(layer.outputs, layer.weight.size // layer.outputs, dtype="int8", form="OI"),
-        scales=numbers(layer.outputs),
-        bias=numbers(layer.outputs, dtype="int32"),
-        bias_scales=numbers(1),
-        a=branch(rank, layer.inputs),
-        b=branch(layer.outputs, rank),
-        b_bias=branch(layer.outputs, form="vector"),
-    )
-
-
-def plan_of(layers: tuple[LinearLayer, ...] = LAYERS) -> TflitePlan:
-    def one(layer: LinearLayer) -> LayerPlan:
-        rank = 4 if layer.groups == 1 else 0
-        taps = TapTensors("in", f"{layer.name}/main", None if rank else "out")
-        return LayerPlan(rank, "relu", places(layer, rank), places(layer, rank), taps)
-
-    return TflitePlan("pre-activation", "by hand", {layer.name: one(layer) for layer in layers})
+from agent.runtimes.tflite_plan import FILE_NAME, Place, decode_plan, encode_plan
+from tests.plans import LAYERS, plan_of
 
 
 def test_a_plan_comes_back_as_it_was() -> None:
