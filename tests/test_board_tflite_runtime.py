@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -209,6 +210,17 @@ def test_a_model_of_its_own_shares_nothing(board_bundles: Path) -> None:
     np.testing.assert_array_equal(first, kept)  # no view of the interpreter's memory
     np.testing.assert_array_equal(beside(X), kept)
     np.testing.assert_array_equal(runtime.run(X, new, {}).answers, kept)
+
+
+def test_threads_that_share_a_model_get_their_own_answers(board_bundles: Path) -> None:
+    network, runtime, _ = on_both(board_bundles, "int8")
+    factors = some_factors(network)
+    wanted = runtime.run(X, factors, {}).answers
+    answer = runtime.loaded(factors)
+    with ThreadPoolExecutor(4) as threads:
+        orders = [np.roll(np.arange(COUNT), shift) for shift in range(40)]
+        for order, found in zip(orders, threads.map(lambda o: answer(X[o]), orders), strict=True):
+            np.testing.assert_array_equal(found, wanted[order])
 
 
 def test_other_factors_are_loaded_and_the_same_are_not_loaded_again(board_bundles: Path) -> None:

@@ -98,7 +98,7 @@ class TfliteRuntime:
         """A model of its own, in use with these factors: from samples [n, ...] to answers.
 
         It shares nothing with what else is loaded here, so that it can be tried, and then take the
-        place of another, while that one runs.
+        place of another, while that one runs. Any thread may call it.
 
         Raises:
             RuntimeUnavailableError: the interpreter does not take it.

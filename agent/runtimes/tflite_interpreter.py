@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -94,6 +95,8 @@ def _version(distribution: str) -> str:
 class TfliteModel:
     """A `.tflite` file that an interpreter has loaded; one thread, on the processor.
 
+    It may be used from several threads: they wait for one another.
+
     Args:
         backend: what `imported` gave.
         content: the file, which has one input.
@@ -106,6 +109,7 @@ class TfliteModel:
     def __init__(self, backend: Backend, content: bytes, name: str) -> None:
         """Load the file, all memory included."""
         self._backend, self._name = backend, name
+        self._one_at_a_time = threading.Lock()
         with quietly():
             self._interpreter = self._translated(
                 lambda: backend.interpreter(model_content=content, num_threads=1)
@@ -131,10 +135,11 @@ class TfliteModel:
         return self._translated(lambda: self._run(value))
 
     def _run(self, value: Array) -> dict[str, Array]:
-        self._interpreter.set_tensor(self._input, value)
-        self._interpreter.invoke()
-        # `get_tensor` copies; a view of the interpreter's memory would change with the next run.
-        return {name: self._interpreter.get_tensor(i) for name, i in self._outputs.items()}
+        with self._one_at_a_time:  # an interpreter has one input, and other threads may want it
+            self._interpreter.set_tensor(self._input, value)
+            self._interpreter.invoke()
+            # `get_tensor` copies; a view of the memory would change with the next run.
+            return {name: self._interpreter.get_tensor(i) for name, i in self._outputs.items()}
 
     def _translated(self, work: Callable[[], Result]) -> Result:
         try:
