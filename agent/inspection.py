@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -11,7 +12,8 @@ from agent.energy import (
     layer_energy_document,
     network_energy,
 )
-from agent.runtimes.names import CIM
+from agent.runtimes.names import CIM, TFLITE
+from agent.runtimes.tflite import checked_plan
 from agent.store.package import Package
 from agent.store.package_layers import described
 from calib.costs import (
@@ -45,6 +47,7 @@ def inspection_document(
 
     Raises:
         DeviceModelError: there is no such chip.
+        BundleError: what it holds for its runtime is not of its network.
     """
     network = package.network
     energy, note = _energy(package, chip, arithmetic)
@@ -58,7 +61,7 @@ def inspection_document(
         "layers": [_layer(network, layer, energy) for layer in network.layers],
         "multiply_accumulates": sum(layer.multiply_accumulates for layer in network.layers),
         "ebops": effective_bit_operations(network),
-        "surrogate_mac_share": surrogate_share(network.layers, budgeted_ranks(network)),
+        "surrogate_mac_share": surrogate_share(network.layers, _ranks(package)),
         "surrogate_bytes": allowed(network.budget, network.layers).bytes,
         "energy": None if energy is None else energy_document(chip, energy),
         "energy_note": note,
@@ -83,6 +86,14 @@ def references_document(network: PackedNetwork) -> dict[str, Any]:
         "samples": references.count if drawn is None else drawn.samples,
         "moment_rank": None if drawn is None else drawn.rank,
     }
+
+
+def _ranks(package: Package) -> Mapping[str, int]:
+    """The ranks of the branches, where the bundle has them; else those that the budget buys."""
+    if package.runtime == TFLITE:
+        plan = checked_plan(package.network, package.files)
+        return {name: layer.rank for name, layer in plan.layers.items()}
+    return budgeted_ranks(package.network)
 
 
 def _layer(

@@ -12,6 +12,7 @@ import pytest
 
 from agent.runtimes.tflite_plan import FILE_NAME, MODEL_NAME
 from agent.store.package import package_bytes
+from calib.costs import surrogate_share
 from tests.agent_stores import ROOT, Said, npp, npp_process
 from tests.board_bundles import CAPACITIES, bundle_in, labelled, package_in
 
@@ -110,6 +111,8 @@ def test_it_is_no_chip(
     said = npp(capsys, "inspect", bundle, "--json").document
     assert "tflite is no chip" in said["energy_note"]
     assert FILE_NAME.split("/")[0] in said["parts"]
+    layers = package_in(board_bundles, "int8").network.layers
+    assert said["surrogate_mac_share"] == surrogate_share(layers, CAPACITIES)
     assert npp(capsys, "install", bundle, *store).code == 0
     for command in (("measure", "--age-s", 60), ("calibrate", "--method", "gradient")):
         said_no = npp(capsys, *command, *store)
