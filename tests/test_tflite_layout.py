@@ -60,6 +60,7 @@ def test_a_smaller_rank_is_filled_with_zeros_and_a_larger_one_refused() -> None:
     left = a_tensor(a.astype(np.float32), (4, 2, 2, 3)).reshape(4, 12)
     right = b_tensor(b.astype(np.float32), (5, 1, 1, 4)).reshape(5, 4)
     np.testing.assert_allclose(right @ left, b @ a, rtol=1e-5, atol=1e-6)
-    assert not left[2:].any() and not right[:, 2:].any()
+    assert not left[2:].any()
+    assert not right[:, 2:].any()
     with pytest.raises(ValueError, match="rank 2 is above the capacity of 1"):
         a_tensor(a.astype(np.float32), (1, 2, 2, 3))
