@@ -1,98 +1,50 @@
-"""How a layer's arrays lie in the tensors of a TFLite file: for the workstation and the board.
+"""How a layer's weights lie in a `.tflite` file.
 
-Ours are [groups, d, outputs/groups] with d over kernel taps, then channels; TFLite's convolutions
-want [outputs, height, width, channels], its depthwise ones [1, height, width, outputs]. A matrix
-product stands in a file as a convolution of one tap, whose weights may have a scale for each
-output, which FULLY_CONNECTED cannot in every version. (TFLite's schema and kernels: Conv2DOptions,
-DepthwiseConv2DOptions.)
+TFLite puts outputs first and the inputs of a group last: `OHWI` in CONV_2D, `OI` in
+FULLY_CONNECTED, and `1HWO` in DEPTHWISE_CONV_2D, where an output has its own channel of the input.
+The rows of our layers run over kernel taps, then channels, so that nothing but the axis of outputs
+has to move. A lies as the weights do, with as many outputs as its rank; B is a convolution of 1×1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[Any]
+Number = TypeVar("Number", bound=np.generic)
 
-CONVOLUTION = "convolution"
-"""[outputs, height, width, inputs of a group]: weights, A, and B with one tap."""
-
-DEPTHWISE = "depthwise"
-"""[1, height, width, outputs]: weights of as many groups as channels."""
-
-VECTOR = "vector"
-"""[outputs]: scales and biases, as they are."""
-
-FORMS = (CONVOLUTION, DEPTHWISE, VECTOR)
+OUTPUTS_FIRST = ("OHWI", "OI")
+DEPTHWISE = "1HWO"
 
 
-def weight_tensor(weight: Array, form: str, shape: Sequence[int]) -> Array:
-    """Weights or codes [groups, d, outputs/groups] as the tensor of this form and shape.
-
-    Raises:
-        ValueError: the sizes do not fit.
-    """
-    groups, inputs, per_group = weight.shape
+def weight_tensor(weights: NDArray[Number], shape: tuple[int, ...], form: str) -> NDArray[Number]:
+    """Weights [groups, d, outputs/groups] as the tensor of this shape and form."""
     if form == DEPTHWISE:
-        flat = weight.transpose(1, 0, 2).reshape(inputs, groups * per_group)
-    else:
-        flat = weight.transpose(0, 2, 1).reshape(groups * per_group, inputs)
-    return np.ascontiguousarray(flat.reshape(tuple(shape)))
+        taps_first = np.moveaxis(weights, 1, 0)
+        return np.ascontiguousarray(taps_first.reshape(shape))
+    return np.ascontiguousarray(weights.swapaxes(1, 2).reshape(shape))
 
 
-def weight_of(tensor: Array, form: str, groups: int) -> Array:
-    """The inverse of `weight_tensor`: [groups, d, outputs/groups].
-
-    Raises:
-        ValueError: the sizes do not fit.
-    """
+def weights_of(tensor: NDArray[Number], groups: int, form: str) -> NDArray[Number]:
+    """The inverse of `weight_tensor`: [groups, d, outputs/groups]."""
     if form == DEPTHWISE:
-        taps = tensor.shape[1] * tensor.shape[2]
-        return np.ascontiguousarray(tensor.reshape(taps, groups, -1).transpose(1, 0, 2))
+        outputs = tensor.shape[-1]
+        taps_first = tensor.reshape(-1, groups, outputs // groups)
+        return np.ascontiguousarray(np.moveaxis(taps_first, 0, 1))
     outputs = tensor.shape[0]
-    split = tensor.reshape(groups, outputs // groups, -1)
-    return np.ascontiguousarray(split.transpose(0, 2, 1))
+    return np.ascontiguousarray(tensor.reshape(groups, outputs // groups, -1).swapaxes(1, 2))
 
 
-def a_tensor(a: NDArray[np.float32], shape: Sequence[int]) -> NDArray[np.float32]:
-    """A [rank, d] of a layer without groups as [capacity, height, width, channels].
+def row_tensor(rows: NDArray[Number], taps: int, shape: tuple[int, ...]) -> NDArray[Number]:
+    """Rows [n, groups, d] as the input, of this shape, of an operator that sees one window a row.
 
-    Rows up to the capacity are zero.
-
-    Raises:
-        ValueError: the rank is above the capacity, or the sizes do not fit.
+    Args:
+        rows: d runs over kernel taps, then the channels of the group.
+        taps: of the kernel; 1 where all of a row lies in the last axis.
+        shape: [n, height, width, channels] or [n, channels].
     """
-    filled = np.zeros((shape[0], a.shape[1]), np.float32)
-    filled[: len(a)] = _fitting(a, len(a), shape[0])
-    return filled.reshape(tuple(shape))
-
-
-def b_tensor(b: NDArray[np.float32], shape: Sequence[int]) -> NDArray[np.float32]:
-    """B [outputs, rank] as [outputs, 1, 1, capacity]; columns up to the capacity are zero.
-
-    Raises:
-        ValueError: the rank is above the capacity, or the sizes do not fit.
-    """
-    filled = np.zeros((b.shape[0], shape[-1]), np.float32)
-    filled[:, : b.shape[1]] = _fitting(b, b.shape[1], shape[-1])
-    return filled.reshape(tuple(shape))
-
-
-def _fitting(array: NDArray[np.float32], rank: int, capacity: int) -> NDArray[np.float32]:
-    if rank > capacity:
-        raise ValueError(f"rank {rank} is above the capacity of {capacity}")
-    return array
-
-
-def probe_tensor(rows: Array, form: str) -> Array:
-    """Rows [n, groups, d] as the input of a one-layer model.
-
-    A convolution reads them as [n, 1, 1, groups · d]; a depthwise one, whose kernel is one line of
-    all taps, as [n, 1, d, groups].
-    """
-    if form == DEPTHWISE:
-        return np.ascontiguousarray(rows.transpose(0, 2, 1)[:, None])
-    return np.ascontiguousarray(rows.reshape(len(rows), 1, 1, -1))
+    count, groups, inputs = rows.shape
+    split = rows.reshape(count, groups, taps, inputs // taps)
+    return np.ascontiguousarray(split.swapaxes(1, 2).reshape(shape))

@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from calib.graph.linear import multiply
-from calib.tflite_layout import (
-    CONVOLUTION,
-    DEPTHWISE,
-    a_tensor,
-    b_tensor,
-    probe_tensor,
-    weight_of,
-    weight_tensor,
-)
+from calib.tflite_layout import DEPTHWISE, row_tensor, weight_tensor, weights_of
 
 SIZES = st.integers(1, 4)
 
@@ -28,14 +19,13 @@ def test_a_convolution_multiplies_what_ours_does(
     generator = np.random.default_rng(0)
     weight = generator.normal(size=(groups, taps * channels, outputs))
     rows = generator.normal(size=(5, groups, taps * channels))
-    tensor = weight_tensor(weight, CONVOLUTION, (groups * outputs, taps, 1, channels))
-    np.testing.assert_array_equal(weight_of(tensor, CONVOLUTION, groups), weight)
-    window = rows.reshape(5, groups, taps, channels)
+    tensor = weight_tensor(weight, (groups * outputs, taps, 1, channels), "OHWI")
+    np.testing.assert_array_equal(weights_of(tensor, groups, "OHWI"), weight)
+    read = row_tensor(rows, taps, (5, taps, 1, groups * channels))
+    window = read.reshape(5, taps, groups, channels)
     filters = tensor.reshape(groups, outputs, taps, channels)
-    expected = np.einsum("ngtc,gotc->ngo", window, filters).reshape(5, -1)
+    expected = np.einsum("ntgc,gotc->ngo", window, filters).reshape(5, -1)
     np.testing.assert_allclose(multiply(rows, weight), expected, atol=1e-12)
-    given_rows = probe_tensor(rows, CONVOLUTION)
-    np.testing.assert_array_equal(given_rows.reshape(rows.shape), rows)
 
 
 @given(groups=SIZES, taps=SIZES, outputs=SIZES)
@@ -45,22 +35,9 @@ def test_a_depthwise_convolution_multiplies_what_ours_does(
     generator = np.random.default_rng(0)
     weight = generator.normal(size=(groups, taps, outputs))
     rows = generator.normal(size=(5, groups, taps))
-    tensor = weight_tensor(weight, DEPTHWISE, (1, 1, taps, groups * outputs))
-    np.testing.assert_array_equal(weight_of(tensor, DEPTHWISE, groups), weight)
-    read = probe_tensor(rows, DEPTHWISE)
-    assert read.shape == (5, 1, taps, groups)
+    tensor = weight_tensor(weight, (1, 1, taps, groups * outputs), DEPTHWISE)
+    np.testing.assert_array_equal(weights_of(tensor, groups, DEPTHWISE), weight)
+    read = row_tensor(rows, taps, (5, 1, taps, groups))
     filters = tensor.reshape(taps, groups, outputs)
     expected = np.einsum("ntg,tgo->ngo", read[:, 0], filters).reshape(5, -1)
     np.testing.assert_allclose(multiply(rows, weight), expected, atol=1e-12)
-
-
-def test_a_smaller_rank_is_filled_with_zeros_and_a_larger_one_refused() -> None:
-    generator = np.random.default_rng(0)
-    a, b = generator.normal(size=(2, 12)), generator.normal(size=(5, 2))
-    left = a_tensor(a.astype(np.float32), (4, 2, 2, 3)).reshape(4, 12)
-    right = b_tensor(b.astype(np.float32), (5, 1, 1, 4)).reshape(5, 4)
-    np.testing.assert_allclose(right @ left, b @ a, rtol=1e-5, atol=1e-6)
-    assert not left[2:].any()
-    assert not right[:, 2:].any()
-    with pytest.raises(ValueError, match="rank 2 is above the capacity of 1"):
-        a_tensor(a.astype(np.float32), (1, 2, 2, 3))
