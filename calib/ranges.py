@@ -42,7 +42,8 @@ def input_values(
         GraphError: the network's activations are not finite.
     """
     looked_at = {layer.name: (layer.input,) for layer in layers} | dict(spans or {})
-    names = sorted({tensor for tensors in looked_at.values() for tensor in tensors})
+    inputs = {layer.input for layer in layers}
+    names = sorted(inputs.union(*looked_at.values()))
     found: dict[tuple[str, ...], list[Float32]] = {key: [] for key in looked_at.values()}
     for start in range(0, len(samples), BLOCK_SAMPLES):
         values = run(graph, samples[start : start + BLOCK_SAMPLES], keep=names)

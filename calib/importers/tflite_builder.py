@@ -111,9 +111,11 @@ class Builder:
                 known[tensor] = known[source]
 
     @property
-    def carriers(self) -> dict[int, str]:
-        """Of the file's computed tensors, what carries their values, in either layout."""
-        return {**self._first, **self._last}
+    def carriers(self) -> dict[int, tuple[str, ...]]:
+        """By number of a computed tensor: what carries its values, the file's own layout first."""
+        tensors = {**self._first, **self._last}
+        forms = (self._last, self._first)
+        return {t: tuple(form[t] for form in forms if t in form) for t in tensors}
 
     def define(self, tensor: int, name: str, *, first: bool = False) -> None:
         """Say what carries a tensor of the file, channels first or as the file has it."""

@@ -79,8 +79,8 @@ class Origin:
     """A model's graph, and where in the file each part of it comes from."""
 
     graph: Graph
-    carriers: Mapping[int, str]
-    """By number of a computed tensor: what has its values, channels first or as the file has it."""
+    carriers: Mapping[int, tuple[str, ...]]
+    """By number of a computed tensor: what has its values, as the file lays them out or not."""
 
     constants: Mapping[int, Array]
     """By number of a constant tensor: its values, dequantised."""
