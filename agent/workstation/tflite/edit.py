@@ -126,8 +126,8 @@ class _Edit:
         if not as_codes:
             return self._writer.constant(label, value.astype(np.float32))
         own = code_for_range(float(value.min()), float(value.max()), GIVEN_BITS)
-        codes = (own.encode(value) ^ np.uint8(128)).view(np.int8)
-        return self._writer.constant(label, codes, affine_of(own))
+        codes = (own.encode(np.atleast_1d(value)) ^ np.uint8(128)).view(np.int8)
+        return self._writer.constant(label, codes.reshape(value.shape), affine_of(own))
 
     def _other(self, number: int, operator: Operator) -> None:
         """An operator that is no layer: in the types of a quantised file, or as `kernels` says."""
