@@ -27,6 +27,7 @@ PACKAGES = [
     "agent.simulation",
     "agent.store",
     "agent.workstation",
+    "agent.workstation.tflite",
     "calib",
     "calib.graph",
     "calib.graph.operations",

@@ -16,7 +16,7 @@ from agent.workstation.tflite.writer import NONE, RELU, RELU6
 from calib.factors import identity
 from calib.graph.linear import LinearLayer
 from calib.importers.tflite_file import Operator
-from calib.integer_weights import IntegerWeights, integer_weights, is_integer
+from calib.integer_weights import IntegerWeights, integer_weights
 from calib.packed import PackedNetwork
 from calib.schemes.activations import ActivationCode
 
@@ -93,11 +93,6 @@ def designs_of(
     """
     found = {}
     for layer in network.layers:
-        if not is_integer(network.weights[layer.name]):
-            raise InputError(
-                f"the runtime tflite has integer kernels only, and {network.scheme} has no "
-                "integers: pack with --scheme int8, int4 or int4-tensor"
-            )
         operator = source.operator(layer)
         activation = int(operator.options.get("fused_activation_function", NONE))
         if activation not in ACTIVATION_NAMES:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.errors import InputError
 from agent.runtimes.tflite_plan import (
     FILE_NAME,
     MODEL_NAME,
-    PRE_ACTIVATION,
     TAPS_NAME,
     VECTOR,
     LayerPlaces,
@@ -27,19 +24,9 @@ from agent.workstation.tflite.design import ACTIVATION_NAMES, Design, designs_of
 from agent.workstation.tflite.edit import Recipe, WrittenGraph, WrittenLayer, written_graph
 from agent.workstation.tflite.probes import probe_file
 from agent.workstation.tflite.source import TfliteSource
-from calib.given import GIVEN_BITS
 from calib.importers.tflite_schema import DataPlace, data_places, made_with
 from calib.output_ranges import output_codes
 from calib.packed import PackedNetwork
-
-
-@dataclass(frozen=True)
-class TfliteChoices:
-    """What a user chooses of the files."""
-
-    surrogates_at: str = PRE_ACTIVATION
-    branches: str = "auto"
-    """`all`, `none`, `auto`, or names of layers with commas between."""
 
 
 def tflite_files(
@@ -61,11 +48,6 @@ def tflite_files(
     Raises:
         InputError: something that integer kernels do not have; the sentence says what.
     """
-    if network.activation_bits != GIVEN_BITS:
-        raise InputError(
-            f"the runtime tflite has activations of {GIVEN_BITS} bits, not of "
-            f"{network.activation_bits}: leave --activation-bits out"
-        )
     mains = output_codes(source.graph, network, samples)
     codes = file_codes(source) if source.is_quantised else found_codes(source, network, samples)
     designs = designs_of(source, network, mains, ranks, surrogates_at)
