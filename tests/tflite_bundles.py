@@ -1,11 +1,13 @@
 """Bundles of the runtime tflite, their files written by hand, operator by operator.
 
 An oracle for the board's side: nothing of what `pack` does is used for the graphs. As a program,
-`python -m tests.tflite_bundles FOLDER` writes them there, for an environment without the schema.
+`python -m tests.tflite_bundles FOLDER` writes them there, for an environment without the schema;
+with `--real`, those of real models too, which `pack` makes.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +17,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from agent.cli.program import run
 from agent.runtimes.names import TFLITE
 from agent.runtimes.tflite_plan import (
     FILE_NAME,
@@ -30,7 +33,7 @@ from agent.runtimes.tflite_plan import (
 )
 from agent.store.package import Package, package_bytes
 from calib.factors import no_factors
-from calib.graph.executor import run
+from calib.graph.executor import run as run_graph
 from calib.graph.linear import LinearLayer
 from calib.integer_weights import integer_weights
 from calib.output_ranges import output_codes
@@ -38,7 +41,7 @@ from calib.packed import PackedNetwork
 from calib.prepare import PackOptions, prepare
 from calib.schemes.activations import ActivationCode, code_for_range
 from calib.tflite_layout import weight_tensor
-from tests.board_bundles import BUNDLES, CAPACITIES, POST, SAMPLES, SMALL, bundle_in, labelled
+from tests.board_bundles import BUNDLES, CAPACITIES, POST, REAL, SAMPLES, SMALL, bundle_in, labelled
 from tests.tflite_models import Writer
 
 PROBE_ROWS = 16
@@ -113,7 +116,7 @@ class Network:
         x, _ = labelled(SAMPLES, 1)
         with np.errstate(under="ignore"):  # as outside the tests
             self.wide = output_codes(SMALL, network, x)
-            pooled = run(network.decision_graph, x, keep=["f"])["f"]
+            pooled = run_graph(network.decision_graph, x, keep=["f"])["f"]
         self.after = {
             "first": network.activations["depthwise"],
             "depthwise": network.activations["strided"],
@@ -314,5 +317,30 @@ def write_bundles(folder: Path) -> None:
         bundle_in(folder, name).write_bytes(package_bytes(package_of(mode, **options)))
 
 
+def write_real_bundles(folder: Path, data_directory: Path) -> None:
+    """Write all of `REAL`, packed by the command from the real models and samples."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, (model, samples, options) in REAL.items():
+        given = (data_directory / "mlperf-tiny" / model, "--samples", data_directory / samples)
+        arguments = (
+            "pack",
+            *given,
+            "--runtime",
+            TFLITE,
+            *options,
+            "--out",
+            bundle_in(folder, name),
+        )
+        assert run([str(argument) for argument in arguments]) == 0
+
+
+def main() -> None:
+    """Write the bundles into the folder that the command line names; real ones with NPP_DATA."""
+    folder, named = Path(sys.argv[1]), os.environ.get("NPP_DATA")
+    write_bundles(folder)
+    if named and "--real" in sys.argv[2:]:
+        write_real_bundles(folder, Path(named))
+
+
 if __name__ == "__main__":
-    write_bundles(Path(sys.argv[1]))
+    main()

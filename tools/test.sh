@@ -33,5 +33,7 @@ echo "With tflite-runtime and NumPy 1:"
 # Only the development environment can make the bundles that these tests read.
 export NPP_BOARD_BUNDLES=$PWD/build/board-bundles
 rm -rf "$NPP_BOARD_BUNDLES"
-"$python" -m tests.tflite_bundles "$NPP_BOARD_BUNDLES"
+real=()
+if [ "$slow" = true ]; then real=(--real); fi
+"$python" -m tests.tflite_bundles "$NPP_BOARD_BUNDLES" "${real[@]}"
 "$older" -m pytest -n "$(nproc)" -q "${arguments[@]}" tests/test_board_*.py
