@@ -106,9 +106,7 @@ class _Edit:
             return self._writer.dequantized(self._forms[tensor, known])
         if (tensor, FLOAT) not in self._forms:  # of the other sign
             self._form(tensor, FLOAT)
-        label = self._label(tensor)
-        source = self._forms[tensor, FLOAT]
-        return self._writer.quantized(source, self._codes[tensor], label, dtype)
+        return self._writer.quantized(self._forms[tensor, FLOAT], self._codes[tensor], dtype)
 
     def _label(self, tensor: int) -> str:
         return self._tensors[tensor].name.split(";")[0] or f"tensor_{tensor}"
