@@ -103,17 +103,17 @@ def choose_ranges(  # noqa: PLR0913  # what is prescribed comes on top
         GraphError: the network's activations or answers are not finite.
     """
     fixed = prescribed or Prescribed()
+    values = input_values(graph, layers, samples, generator, fixed.spans)
     clean = _answers(graph, samples, {})
     if not np.isfinite(clean).all():
         raise GraphError(f"network {graph.name!r} gives answers that are not finite; check it")
+    methods = RANGE_METHODS if fixed.codes is None else {}
+    codes = {
+        method: {name: find(seen, bits) for name, seen in values.items()}
+        for method, find in methods.items()
+    }
     if fixed.codes is not None:
-        codes = {GIVEN: dict(fixed.codes.activations)}
-    else:
-        values = input_values(graph, layers, samples, generator, fixed.spans)
-        codes = {
-            method: {name: find(seen, bits) for name, seen in values.items()}
-            for method, find in RANGE_METHODS.items()
-        }
+        codes[GIVEN] = dict(fixed.codes.activations)
     errors = {
         method: _relative(_answers(graph, samples, nominal_products(layers, found)), clean)
         for method, found in codes.items()

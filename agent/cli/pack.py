@@ -17,11 +17,12 @@ from agent.cli.table import pairs
 from agent.cli.units import bytes_text
 from agent.inspection import references_document
 from agent.runtimes.names import CIM, RUNTIMES, TFLITE
-from agent.runtimes.tflite_plan import PRE_ACTIVATION, SURROGATES_AT
+from agent.runtimes.tflite_plan import FILE_NAME, PRE_ACTIVATION, SURROGATES_AT, decode_plan
 from agent.store.bundle import write_bundle
 from agent.store.package import Package, to_parts
 from agent.workstation.pack import PHASES, pack
 from agent.workstation.target import AUTO, Target
+from calib.graph.linear import uncorrected
 from calib.prepare import PackOptions
 from calib.reference_plan import FORMS, MOMENT_RANK
 from calib.schemes.weights import FLOAT, SCHEMES
@@ -227,7 +228,17 @@ def describe(package: Package, out: Path, written: int) -> dict[str, Any]:
             "method": network.ranges.method,
             "output_errors": dict(network.ranges.output_errors),
         },
+        "branches": _branches(package),
+        "uncorrected": list(uncorrected(network.decision_graph)),
     }
+
+
+def _branches(package: Package) -> dict[str, int] | None:
+    """Of the runtime tflite: by layer with a branch, the rank that it has room for."""
+    if package.runtime != TFLITE:
+        return None
+    plan = decode_plan(package.files[FILE_NAME], package.network.layers)
+    return {name: layer.rank for name, layer in plan.layers.items() if layer.rank}
 
 
 def _table(result: dict[str, Any]) -> str:
@@ -251,5 +262,16 @@ def _table(result: dict[str, Any]) -> str:
             ("budget", budget_text(result["budget"])),
             ("references", kept),
             ("judged by", "classes" if result["classes"] else "output error"),
+            *_graph_rows(result),
         ]
     )
+
+
+def _graph_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """What there is to say of some graphs only."""
+    rows = []
+    if result["branches"] is not None:
+        rows.append(("branches", ", ".join(result["branches"]) or "none"))
+    if result["uncorrected"]:
+        rows.append(("not corrected", ", ".join(result["uncorrected"])))
+    return rows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from calib.errors import UnsupportedError
-from calib.importers.tflite_file import Model, Tensor
+from calib.importers.tflite_file import Model, Operator, Tensor
 
 _LAYERS = {"BATCH_MATMUL", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}
 _CODES = ("INT8", "UINT8")
@@ -33,8 +33,12 @@ def check_form(model: Model) -> None:
                 f"{tensor.name!r}), and only int8 is supported: {_ADVICE}"
             )
     for operator in model.operators if is_quantised(model) else ():
-        if operator.code in _LAYERS:
+        if operator.code in _LAYERS and _has_weights(model, operator):
             _check_layer(model, operator.code, operator.inputs[0])
+
+
+def _has_weights(model: Model, operator: Operator) -> bool:
+    return len(operator.inputs) > 1 and model.tensors[operator.inputs[1]].value is not None
 
 
 def _check_input(source: Tensor) -> None:

@@ -106,9 +106,7 @@ class _Edit:
             return self._writer.dequantized(self._forms[tensor, known])
         if (tensor, FLOAT) not in self._forms:  # of the other sign
             self._form(tensor, FLOAT)
-        label = self._label(tensor)
-        source = self._forms[tensor, FLOAT]
-        return self._writer.quantized(source, self._codes[tensor], label, dtype)
+        return self._writer.quantized(self._forms[tensor, FLOAT], self._codes[tensor], dtype)
 
     def _label(self, tensor: int) -> str:
         return self._tensors[tensor].name.split(";")[0] or f"tensor_{tensor}"
@@ -126,8 +124,8 @@ class _Edit:
         if not as_codes:
             return self._writer.constant(label, value.astype(np.float32))
         own = code_for_range(float(value.min()), float(value.max()), GIVEN_BITS)
-        codes = (own.encode(value) ^ np.uint8(128)).view(np.int8)
-        return self._writer.constant(label, codes, affine_of(own))
+        codes = (own.encode(np.atleast_1d(value)) ^ np.uint8(128)).view(np.int8)
+        return self._writer.constant(label, codes.reshape(value.shape), affine_of(own))
 
     def _other(self, number: int, operator: Operator) -> None:
         """An operator that is no layer: in the types of a quantised file, or as `kernels` says."""

@@ -90,18 +90,16 @@ class Writer:
         number = operator_number(self._model, code, version)
         add_operator(self._model, number, inputs, outputs, options)
 
-    def quantized(
-        self, source: int, code: ActivationCode, name: str = "", dtype: str = "int8"
-    ) -> int:
+    def quantized(self, source: int, code: ActivationCode, dtype: str) -> int:
         """The codes of a float tensor."""
-        made = self.codes(name or f"{self.name(source)}/codes", self.shape(source), code, dtype)
+        made = self.codes(f"{self.name(source)}/codes", self.shape(source), code, dtype)
         options = options_of("QuantizeOptions")
         self.operator("QUANTIZE", QUANTIZE_VERSION, [source], [made], options)
         return made
 
-    def dequantized(self, source: int, name: str = "") -> int:
+    def dequantized(self, source: int) -> int:
         """What a tensor's codes stand for."""
-        made = self.floats(name or f"{self.name(source)}/values", self.shape(source))
+        made = self.floats(f"{self.name(source)}/values", self.shape(source))
         options = options_of("DequantizeOptions")
         self.operator("DEQUANTIZE", DEQUANTIZE_VERSION, [source], [made], options)
         return made
