@@ -13,7 +13,7 @@ from agent.energy import (
     network_energy,
 )
 from agent.runtimes.names import CIM, TFLITE
-from agent.runtimes.tflite import checked_plan
+from agent.runtimes.tflite_files import checked_plan
 from agent.store.package import Package
 from agent.store.package_layers import described
 from calib.costs import (

@@ -32,14 +32,20 @@ BUNDLES: Mapping[str, tuple[str, dict[str, Any]]] = {
 }
 """By name: where surrogates are added, and what the network was packed with."""
 
+ALL = ("--branches", "all")
+
 REAL: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
-    "resnet8-int4": ("resnet8_float.tflite", "cifar10.npz", ("--key", "train", "--scheme", "int4")),
+    "resnet8-int4": (
+        "resnet8_float.tflite",
+        "cifar10.npz",
+        ("--key", "train", "--scheme", "int4", *ALL),
+    ),
     "resnet8-file": (
         "resnet8_int8.tflite",
         "cifar10.npz",
         ("--key", "train", "--surrogates-at", POST),
     ),
-    "keywords-int4": ("kws_float.tflite", "kws.npz", ("--scheme", "int4-tensor")),
+    "keywords-int4": ("kws_float.tflite", "kws.npz", ("--scheme", "int4-tensor", *ALL)),
     "keywords-file": ("kws_int8.tflite", "kws.npz", ("--surrogates-at", POST)),
 }
 """Of real models, by name: the model, the samples, and how it is packed."""

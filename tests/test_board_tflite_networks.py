@@ -16,7 +16,7 @@ TESTED = {"resnet8": ("cifar10.npz", "test_", 1000), "keywords": ("kws.npz", "",
 """By network: its data file, a part that packing did not see, and how many of its last samples."""
 
 
-def tested(directory: Path, name: str, folder: Path) -> Path:
+def unseen(directory: Path, name: str, folder: Path) -> Path:
     file, part, count = TESTED[name]
     with np.load(directory / file) as arrays:
         x, y = arrays[f"{part}x"][-count:], arrays[f"{part}y"][-count:]
@@ -38,7 +38,7 @@ def test_four_bits_come_back_to_what_float_answers(
     bundle = bundle_in(real_board_bundles, f"{name}-int4")
     assert npp(capsys, "install", bundle, *store).code == 0
     assert npp(capsys, "calibrate", *store, "--method", method).code == 0
-    data = tested(data_directory, name, tmp_path)
+    data = unseen(data_directory, name, tmp_path)
     found = npp(capsys, "evaluate", *store, "--data", data, "--json").document
     assert found["uncorrected"] < 0.9 * found["float"], found
     assert found["corrected"] > 0.95 * found["float"], found
@@ -58,7 +58,7 @@ def test_a_file_of_8_bits_has_nothing_to_repair(
     assert npp(capsys, "install", bundle, *store).code == 0
     said = npp_process("calibrate", *store, "--json")
     assert (said.code, said.err) in {(0, ""), (3, "")}, said.err
-    data = tested(data_directory, name, tmp_path)
+    data = unseen(data_directory, name, tmp_path)
     found = npp(capsys, "evaluate", *store, "--data", data, "--json").document
     assert found["corrected"] > found["uncorrected"] - 0.01, found
     measured = npp(capsys, "measure", *store, "--json").document

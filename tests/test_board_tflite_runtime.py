@@ -273,6 +273,24 @@ def test_a_plan_of_another_file_is_refused(name: str, board_bundles: Path) -> No
         TfliteRuntime(package.network, {**package.files, FILE_NAME: changed})
 
 
+def test_files_that_were_mixed_up_are_refused_when_they_are_loaded(board_bundles: Path) -> None:
+    package = package_in(board_bundles, "int8")
+    network, files = package.network, package.files
+    swapped = {**files, probe_name(0): files[probe_name(3)]}
+    layer = network.layers[0]
+    with pytest.raises(BundleError, match=r"tflite/probe-0\.tflite takes 8 numbers, not 18; "):
+        TfliteRuntime(network, swapped).probe(layer, np.zeros((1, 1, 18), np.float32))
+    plan = decode_plan(files[FILE_NAME], network.layers)
+    names = replace(plan.layers["head"].tap_tensors, main="elsewhere")
+    layers = {**plan.layers, "head": replace(plan.layers["head"], tap_tensors=names)}
+    changed = {**files, FILE_NAME: encode_plan(replace(plan, layers=layers))}
+    runtime = TfliteRuntime(network, changed)
+    factors = no_factors(network.layers)
+    assert runtime.run(X, factors, {}).answers.shape == (COUNT, 5)
+    with pytest.raises(BundleError, match=f"{TAPS_NAME} has no output elsewhere; it is of another"):
+        runtime.run(X, factors, all_positions(network, COUNT))
+
+
 def test_a_file_that_no_interpreter_takes_is_one_sentence(board_bundles: Path) -> None:
     package = package_in(board_bundles, "int8")
     broken = {**package.files, probe_name(0): b"nothing at all, and no flatbuffer"}

@@ -10,7 +10,8 @@ from agent.runtimes.cim import CimRuntime
 from agent.runtimes.names import ONNXRUNTIME, RUNTIMES, TFLITE
 from agent.runtimes.onnxruntime import OnnxRuntime
 from agent.runtimes.output_codes import FILE_NAME, decode_output_codes
-from agent.runtimes.tflite import TfliteRuntime, checked_plan
+from agent.runtimes.tflite import TfliteRuntime
+from agent.runtimes.tflite_files import checked_plan
 from agent.store.package import Package
 from calib.schemes.weights import FLOAT, SCHEMES
 from device_models.array import Chip, State

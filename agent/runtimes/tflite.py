@@ -17,19 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.errors import BundleError
 from agent.runtimes.base import Float32, LayerTrace, Positions, Trace, joined, slices
+from agent.runtimes.tflite_files import check_loaded, checked_plan, places_in
 from agent.runtimes.tflite_interpreter import Affine, TfliteModel, imported
-from agent.runtimes.tflite_patch import check_places, patched
-from agent.runtimes.tflite_plan import (
-    FILE_NAME,
-    MODEL_NAME,
-    TAPS_NAME,
-    LayerPlaces,
-    TflitePlan,
-    decode_plan,
-    probe_name,
-)
+from agent.runtimes.tflite_patch import patched
+from agent.runtimes.tflite_plan import MODEL_NAME, TAPS_NAME, probe_name
 from calib.factors import Factors, Surrogate
 from calib.graph.linear import LinearLayer
 from calib.packed import PackedNetwork
@@ -140,24 +132,35 @@ class TfliteRuntime:
     def _built(self, factors: Factors, *, tapped: bool) -> TfliteModel:
         name = TAPS_NAME if tapped else MODEL_NAME
         content = patched(
-            self._files[name], _places(self._plan, tapped=tapped), self._network, factors
+            self._files[name], places_in(self._plan, tapped=tapped), self._network, factors
         )
-        return TfliteModel(self._backend, content, name)
+        model = TfliteModel(self._backend, content, name)
+        wanted = {name for one in self.layers for name in self._seen_in(one)} if tapped else set()
+        check_loaded(model, name, self._network.graph.input.shape[1:], wanted)
+        return model
 
     def _probe_model(self, layer: LinearLayer) -> TfliteModel:
         if layer.name not in self._probes:
             name = probe_name(self._index[layer.name])
-            self._probes[layer.name] = TfliteModel(self._backend, self._files[name], name)
+            model = TfliteModel(self._backend, self._files[name], name)
+            check_loaded(model, name, (layer.groups, layer.inputs), set())
+            self._probes[layer.name] = model
         return self._probes[layer.name]
+
+    def _seen_in(self, layer: LinearLayer) -> set[str]:
+        """The outputs of the file with taps that show a layer."""
+        names = self._plan.layers[layer.name].tap_tensors
+        return {names.input, names.main} | ({names.output} if names.output else set())
 
     def _tapped(
         self, samples: Float32, factors: Factors, tapped: list[LinearLayer], taps: Positions
     ) -> dict[str, LayerTrace]:
         model = self._model(factors, tapped=True)
-        seen: dict[str, list[Codes]] = {}
+        wanted = {name for layer in tapped for name in self._seen_in(layer)}
+        seen: dict[str, list[Codes]] = {name: [] for name in wanted}
         for sample in samples:
-            for name, value in model.run(_one(sample, model)).items():
-                seen.setdefault(name, []).append(value)
+            for name, value in model.run(_one(sample, model), wanted).items():
+                seen[name].append(value)
         tensors = {name: np.concatenate(values) for name, values in seen.items()}
         return {
             layer.name: self._trace(layer, model, tensors, taps[layer.name], factors[layer.name])
@@ -186,29 +189,6 @@ class TfliteRuntime:
         if names.output is None:
             return LayerTrace(rows, main, surrogate.apply(main, rows))
         return LayerTrace(rows, main, at_positions(names.output))
-
-
-def checked_plan(network: PackedNetwork, files: Mapping[str, bytes]) -> TflitePlan:
-    """The plan among a bundle's files, once it and the files have been found to fit the network.
-
-    Raises:
-        BundleError: a file is missing, damaged, or of another network.
-    """
-    probes = [probe_name(index) for index in range(len(network.layers))]
-    missing = [n for n in (FILE_NAME, MODEL_NAME, TAPS_NAME, *probes) if n not in files]
-    if missing:
-        raise BundleError(
-            f"the bundle has no file {missing[0]}, which the runtime tflite needs; pack the model "
-            "again"
-        )
-    plan = decode_plan(files[FILE_NAME], network.layers)
-    for tapped, name in ((False, MODEL_NAME), (True, TAPS_NAME)):
-        check_places(files[name], _places(plan, tapped=tapped), network, name)
-    return plan
-
-
-def _places(plan: TflitePlan, *, tapped: bool) -> dict[str, LayerPlaces]:
-    return {name: one.taps if tapped else one.model for name, one in plan.layers.items()}
 
 
 def _answers(model: TfliteModel, samples: Float32) -> Float32:

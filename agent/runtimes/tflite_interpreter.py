@@ -11,7 +11,7 @@ import importlib
 import importlib.util
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -126,20 +126,25 @@ class TfliteModel:
             for one in details
         }
 
-    def run(self, value: Array) -> dict[str, Array]:
+    def run(self, value: Array, names: Collection[str] | None = None) -> dict[str, Array]:
         """The outputs for an input of `input_shape` and `input_dtype`, by name; all are copies.
+
+        Args:
+            value: the input.
+            names: of the outputs that are wanted; None: all of them.
 
         Raises:
             RuntimeUnavailableError: the interpreter fails.
         """
-        return self._translated(lambda: self._run(value))
+        wanted = self._outputs if names is None else {n: self._outputs[n] for n in names}
+        return self._translated(lambda: self._run(value, wanted))
 
-    def _run(self, value: Array) -> dict[str, Array]:
+    def _run(self, value: Array, wanted: Mapping[str, int]) -> dict[str, Array]:
         with self._one_at_a_time:  # an interpreter has one input, and other threads may want it
             self._interpreter.set_tensor(self._input, value)
             self._interpreter.invoke()
             # `get_tensor` copies; a view of the memory would change with the next run.
-            return {name: self._interpreter.get_tensor(i) for name, i in self._outputs.items()}
+            return {name: self._interpreter.get_tensor(i) for name, i in wanted.items()}
 
     def _translated(self, work: Callable[[], Result]) -> Result:
         try:
