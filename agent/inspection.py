@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -12,7 +13,8 @@ from agent.energy import (
     network_energy,
 )
 from agent.runtimes.arithmetic import computed_as
-from agent.runtimes.names import CIM
+from agent.runtimes.names import CIM, TFLITE
+from agent.runtimes.tflite_files import checked_plan
 from agent.store.package import Package
 from agent.store.package_layers import described
 from calib.costs import (
@@ -46,6 +48,7 @@ def inspection_document(
 
     Raises:
         DeviceModelError: there is no such chip.
+        BundleError: what it holds for its runtime is not of its network.
     """
     network = package.network
     energy, note = _energy(package, chip, arithmetic)
@@ -61,7 +64,7 @@ def inspection_document(
         "uncorrected": list(uncorrected_products(network.decision_graph, network.layers)),
         "multiply_accumulates": sum(layer.multiply_accumulates for layer in network.layers),
         "ebops": effective_bit_operations(network),
-        "surrogate_mac_share": surrogate_share(network.layers, budgeted_ranks(network)),
+        "surrogate_mac_share": surrogate_share(network.layers, _ranks(package)),
         "surrogate_bytes": allowed(network.budget, network.layers).bytes,
         "energy": None if energy is None else energy_document(chip, energy),
         "energy_note": note,
@@ -86,6 +89,14 @@ def references_document(network: PackedNetwork) -> dict[str, Any]:
         "samples": references.count if drawn is None else drawn.samples,
         "moment_rank": None if drawn is None else drawn.rank,
     }
+
+
+def _ranks(package: Package) -> Mapping[str, int]:
+    """The ranks of the branches, where the bundle has them; else those that the budget buys."""
+    if package.runtime == TFLITE:
+        plan = checked_plan(package.network, package.files)
+        return {name: layer.rank for name, layer in plan.layers.items()}
+    return budgeted_ranks(package.network)
 
 
 def _layer(package: Package, layer: LinearLayer, energy: NetworkEnergy | None) -> dict[str, Any]:

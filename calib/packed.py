@@ -146,6 +146,13 @@ def requantised(network: PackedNetwork, scheme: str) -> PackedNetwork:
         )
     quantise = scheme_named(scheme).quantise
     codes = {name: quantise(weight) for name, weight in as_float32(network.float_weights).items()}
+    return with_codes(network, scheme, codes)
+
+
+def with_codes(
+    network: PackedNetwork, scheme: str, codes: Mapping[str, QuantisedWeights]
+) -> PackedNetwork:
+    """The network with these codes for its weights; float ones stay if references need them."""
     nominal = {name: code.values() for name, code in codes.items()}
     graph = with_weights(network.graph, network.layers, nominal)
     keep_float = network.references_as in FLOAT_WEIGHTS_NEEDED

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from agent.buffer import BufferedSample, Origin, SampleBuffer
+from agent.runtimes import tflite_plan
 from agent.runtimes.output_codes import FILE_FORMAT, FILE_NAME, encode_output_codes
+from agent.runtimes.tflite_plan import encode_plan
 from agent.store import archive, bundle, history, manifest
 from agent.store.directory_flash import SLOT_BYTES, DirectoryFlash
 from agent.store.sealed import seal, unseal
@@ -19,6 +21,7 @@ from calib.factors import Factors, Surrogate
 from calib.graph.linear import LinearLayer
 from calib.precision import PRECISIONS, bits_of_b
 from calib.schemes.activations import ActivationCode
+from tests.plans import plan_of
 from tests.store_samples import FIRST, used_store
 
 TEXT = (Path(__file__).parents[1] / "docs" / "format.md").read_text(encoding="utf-8")
@@ -167,3 +170,30 @@ def test_the_file_for_onnxruntime_is_as_described() -> None:
     assert str(content["format"]) == described["format"] == str(FILE_FORMAT)
     for key in content["outputs"]["first"]:
         assert f"`{key}`" in described["outputs"]
+
+
+def test_the_plan_for_tflite_is_as_described() -> None:
+    title = "Files for the runtime tflite"
+    files = {row[0].strip("`") for row in rows(title, 2)}
+    named = (tflite_plan.MODEL_NAME, tflite_plan.TAPS_NAME, tflite_plan.FILE_NAME)
+    assert set(named) <= files
+    assert f"`{tflite_plan.probe_name(0)}`" in section(title)
+    described = {row[0].strip("`"): row[1] for row in rows(title, 2)}
+    plan = json.loads(encode_plan(plan_of()))
+    (layer, *_) = plan["layers"].values()
+    assert set(plan) <= set(described)
+    assert str(plan["format"]) == described["format"] == str(tflite_plan.FILE_FORMAT)
+    assert {"rank", "activation", "tap_tensors"} <= set(described)
+    assert set(layer) == {"rank", "activation", "model", "taps", "tap_tensors"}
+    for key in layer["model"]:
+        assert f"`{key}`" in described["model`, `taps"]
+    for key in layer["tap_tensors"]:
+        assert f"`{key}`" in described["tap_tensors"]
+    assert set(layer["model"]["weights"]) <= set(described)
+    for choices, key in (
+        (tflite_plan.SURROGATES_AT, "surrogates_at"),
+        (tflite_plan.ACTIVATIONS, "activation"),
+        (tflite_plan.FORMS, "form"),
+    ):
+        for choice in choices:
+            assert f"`{choice}`" in described[key]
