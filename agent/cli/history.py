@@ -12,6 +12,7 @@ from agent.cli.common import emit, json_option, store_option
 from agent.cli.table import Cell, table
 from agent.cli.units import time_text
 from agent.store.store import Store
+from agent.tasks import history
 
 COLUMNS = ["time", "event", "factors", "accepted", "method", "samples", "before", "after"]
 
@@ -30,16 +31,16 @@ def command(
     `before` and `after` are the mean losses of the held-back samples. Why a calibration was
     refused is in the JSON of --json.
     """
-    opened = Store(store)
-    history = opened.read_history()
-    if not history.entries:
-        opened.state()  # says so where there is no store at all
-    entries = history.entries[-last:] if last else history.entries
-    document = {"entries": list(entries), "damaged_lines": history.damaged_lines}
-    text = table(COLUMNS, [_row(entry) for entry in entries])
-    if history.damaged_lines:
-        text += f"\n{history.damaged_lines} damaged lines left out"
-    emit(document, as_json=as_json, table=text)
+    document = history(Store(store), last)
+    emit(document, as_json=as_json, table=history_text(document))
+
+
+def history_text(document: Mapping[str, Any]) -> str:
+    """A line for each entry."""
+    text = table(COLUMNS, [_row(entry) for entry in document["entries"]])
+    if document["damaged_lines"]:
+        text += f"\n{document['damaged_lines']} damaged lines left out"
+    return text
 
 
 def _row(entry: Mapping[str, Any]) -> list[Cell]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
 from agent.cli.common import emit, json_option, store_option
-from agent.cli.installed import ROLLBACK, note
+from agent.cli.installed import warn
 from agent.store.store import Store
+from agent.tasks import Listeners, rollback
 
 
 @click.command()
@@ -25,13 +28,12 @@ def command(
     as_json: bool,  # noqa: FBT001  # click passes flags by name
 ) -> None:
     """Let older factors run again; the newer ones are retired for good."""
-    opened = Store(store)
-    with opened.lock():
-        done = opened.rollback(to)
-        note(opened, ROLLBACK, {"sequence": done.after, "from_sequence": done.before})
-    now = f"factors {done.after} run" if done.after else "no factors run"
-    emit(
-        {"sequence": done.after, "from_sequence": done.before},
-        as_json=as_json,
-        table=f"{now}; factors {done.before} are retired",
-    )
+    document = rollback(Store(store), to, Listeners(warn=warn))
+    emit(document, as_json=as_json, table=rollback_text(document))
+
+
+def rollback_text(document: Mapping[str, Any]) -> str:
+    """What runs now, and what never will again."""
+    after = document["sequence"]
+    now = f"factors {after} run" if after else "no factors run"
+    return f"{now}; factors {document['from_sequence']} are retired"
