@@ -20,6 +20,10 @@ _PAYLOAD_BYTES = (LINE_BYTES - len(START) - len(END)) // 4 * 4
 _LONGEST_LINE = 4 * LINE_BYTES
 """A login prompt may stand before a frame on its line; what is longer than this is no frame."""
 
+_SHOWN_BYTES = 60
+_PRINTED = bytes([*range(7, 14), 27, *range(32, 127)])
+"""What consoles print, colours included."""
+
 _CRC_BYTES = 2
 _LENGTH_BYTES = 2
 
@@ -39,6 +43,9 @@ class Quality:
 
     odd_bytes: int = 0
     """Those of them that no console prints."""
+
+    last_text: bytes = b""
+    """The end of it, for a sentence about it."""
 
 
 def encode(message: bytes) -> bytes:
@@ -139,7 +146,7 @@ class FrameReader:
             self.quality.broken += 1
 
     def _foreign(self, text: bytes) -> None:
-        self.quality.foreign_bytes += len(text)
-        self.quality.odd_bytes += sum(
-            not (32 <= byte < 127 or 7 <= byte <= 13 or byte == 27) for byte in text
-        )
+        if text:
+            self.quality.foreign_bytes += len(text)
+            self.quality.odd_bytes += len(text.translate(None, _PRINTED))
+            self.quality.last_text = text[-_SHOWN_BYTES:]

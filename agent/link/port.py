@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.errors import LinkError, LinkLostError
+from agent.link.lines import Line, call
 
 BAUD_RATE = 115_200
 _ROLLS = "python -m pip install 'npp-agent[serial]'"
@@ -39,12 +40,21 @@ class LineSettings:
         return self.baud_rate / 10
 
 
+def open_line(url: str, settings: LineSettings) -> Line:
+    """Open a device's path, `tcp://HOST:PORT`, or another URL that pyserial knows.
+
+    Raises:
+        LinkError: it cannot be opened; the sentence says why and what to do.
+    """
+    return call(url) if url.startswith(("tcp://", "socket://")) else Port(url, settings)
+
+
 class Port:
-    """An open line.
+    """An open line of pyserial's; what came before it was opened is forgotten.
 
     Args:
         url: a device's path, or what pyserial's `serial_for_url` takes, such as
-            `socket://HOST:PORT` and `rfc2217://HOST:PORT`; `tcp://HOST:PORT` is the first.
+            `rfc2217://HOST:PORT`.
         settings: how it is driven.
 
     Raises:
@@ -56,6 +66,8 @@ class Port:
         self.url = url
         self.settings = LineSettings() if settings is None else settings
         self._line = _opened(url, self.settings)
+        with self._lost():
+            self._line.reset_input_buffer()
 
     def read(self, timeout_s: float) -> bytes:
         """What is there, waiting at most so long for a first byte.
@@ -81,15 +93,6 @@ class Port:
         """
         with self._lost():
             self._line.write(data)
-
-    def drop_input(self) -> None:
-        """Forget what has come and was not read.
-
-        Raises:
-            LinkLostError: the line is gone.
-        """
-        with self._lost():
-            self._line.reset_input_buffer()
 
     def close(self) -> None:
         """Give the line back."""
@@ -122,11 +125,10 @@ def serial_library() -> Any:
 
 def _opened(url: str, settings: LineSettings) -> Any:
     library = serial_library()
-    target = url.replace("tcp://", "socket://", 1) if url.startswith("tcp://") else url
-    options: dict[str, Any] = {} if "://" in target else {"exclusive": True}
+    options: dict[str, Any] = {} if "://" in url else {"exclusive": True}
     try:
         return library.serial_for_url(
-            target,
+            url,
             baudrate=settings.baud_rate,
             rtscts=settings.hardware_flow_control,
             xonxoff=settings.software_flow_control,
