@@ -4,6 +4,7 @@
     ├── InputError                  a data file, TOML file or value from the user is unusable
     ├── BundleError                 a bundle is damaged, foreign, or of another format
     ├── RuntimeUnavailableError     a runtime is not installed, or cannot do what is asked
+    ├── StoppedError                a running agent ends; what was under way changed nothing
     ├── SimulationInterruptedError  the user stopped a simulation (exit code 130)
     └── StoreError                  the store cannot be read or written
         ├── NoBundleError           no bundle is installed there
@@ -37,6 +38,10 @@ class BundleError(AgentError):
 
 class RuntimeUnavailableError(AgentError):
     """A runtime is not installed, or cannot do what is asked of it."""
+
+
+class StoppedError(AgentError):
+    """The agent ends while it calibrates; nothing was committed."""
 
 
 class SimulationInterruptedError(AgentError):

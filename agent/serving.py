@@ -72,6 +72,23 @@ class Served:
 
 
 @dataclass(frozen=True)
+class Prepared:
+    """A new model beside the one in use, checked."""
+
+    answer: Answer | None
+    """None where it must not be used."""
+
+    problem: str | None
+    """Why it must not."""
+
+    load_s: float
+    """Until it stood there."""
+
+    seconds: float
+    """In all, the check included; no inference waits meanwhile."""
+
+
+@dataclass(frozen=True)
 class Swap:
     """How an exchange went."""
 
@@ -80,10 +97,8 @@ class Swap:
     """Why the old factors are still in use."""
 
     load_s: float
-    """Until the new model stood beside the old one."""
-
     seconds: float
-    """In all, the check included; no inference waits meanwhile."""
+    """See `Prepared`."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +123,7 @@ class Serving:
         """Load the first factors."""
         self._load = load
         self._in_use = _InUse(load(factors), sequence)
-        self._swapping = threading.Lock()
+        self._preparing = threading.Lock()
 
     @property
     def sequence(self) -> int:
@@ -120,29 +135,43 @@ class Serving:
         in_use = self._in_use  # looked at once: a swap from here on is for the next request
         return Served(in_use.answer(samples), in_use.sequence)
 
-    def swap(self, factors: Factors, sequence: int, check: Check) -> Swap:
-        """Put other factors into use, if they load and answer the check; one swap at a time.
+    def prepare(self, factors: Factors, check: Check) -> Prepared:
+        """Load other factors beside those in use, and let them answer the check; one at a time.
 
         Args:
             factors: the new ones.
-            sequence: their number.
             check: what they have to answer.
         """
-        with self._swapping:
+        with self._preparing:
             started = loaded = time.monotonic()
+            answer = None
             try:
                 answer = self._load(factors)
                 loaded = time.monotonic()
                 problem = check.problem(answer)
             except Exception as error:  # noqa: BLE001  # whatever it is, the old model goes on
                 problem = str(error) or type(error).__name__
-            if problem is None:
-                self._in_use = _InUse(answer, sequence)
-            now = time.monotonic()
-        if problem is None:
-            return Swap(True, None, loaded - started, now - started)  # noqa: FBT003
+            usable = answer if problem is None else None
+            return Prepared(usable, problem, loaded - started, time.monotonic() - started)
+
+    def use(self, prepared: Prepared, sequence: int) -> Swap:
+        """Put what was prepared into use under this number, if it may be used."""
+        problem = prepared.problem
+        if prepared.answer is not None:
+            self._in_use = _InUse(prepared.answer, sequence)
+            return Swap(True, None, prepared.load_s, prepared.seconds)  # noqa: FBT003
         reason = f"factors {sequence} are not used, {self.sequence} run on: {problem}"
-        return Swap(False, reason, loaded - started, now - started)  # noqa: FBT003
+        return Swap(False, reason, prepared.load_s, prepared.seconds)  # noqa: FBT003
+
+    def swap(self, factors: Factors, sequence: int, check: Check) -> Swap:
+        """Prepare and use other factors.
+
+        Args:
+            factors: the new ones.
+            sequence: their number; 0 for none.
+            check: what they have to answer.
+        """
+        return self.use(self.prepare(factors, check), sequence)
 
 
 def check_of(runtime: Runtime, network: PackedNetwork, factors: Factors) -> Check:
