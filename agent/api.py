@@ -156,7 +156,15 @@ class Agent:
         """
         with self._changing:
             judgement = self.session.loop.measure()
-            return Measurement(judgement, self._running.drift(judgement))
+            return Measurement(judgement, self.drift(judgement))
+
+    def drift(self, judgement: Judgement) -> Drift:
+        """How a measurement compares with how the chip was just after its calibration.
+
+        Raises:
+            StoreError: the history cannot be read.
+        """
+        return self._running.drift(judgement)
 
     def calibrate(self, request: CalibrationRequest = DEFAULT_REQUEST) -> Calibration:
         """Close the loop once; factors that help are durable and in use when this returns.
@@ -189,11 +197,12 @@ class Agent:
                 self._newest.is_in(self.session)
             return done
 
-    def rollback(self, to: int | None = None) -> Rollback:
+    def rollback(self, to: int | None = None, *, trial: bool = False) -> Rollback:
         """Let older factors run again; the newer ones are retired for good.
 
         Args:
             to: their number, 0 for none; by default those before the active ones.
+            trial: for the history: the newer ones were on trial, and did not pass it.
 
         Raises:
             NothingToRollBackError: they are not there.
@@ -204,6 +213,7 @@ class Agent:
             store = self._running.session.store
             done = store.rollback(to)
             fields = {"sequence": done.after, "from_sequence": done.before}
+            fields |= {"trial": True} if trial else {}
             _, sentence = record(store, ROLLBACK, fields)
             if sentence is not None:
                 self._tell(warning("rollback", sentence))
