@@ -23,6 +23,7 @@ PACKAGES = [
     "agent.cli",
     "agent.doctor",
     "agent.runtimes",
+    "agent.service",
     "agent.simulation",
     "agent.store",
     "agent.workstation",
@@ -106,7 +107,7 @@ setup(
     python_requires=">=3.11",
     packages=PACKAGES,
     package_data={
-        "agent": ["py.typed", "demo/*.npp", "demo/*.md"],
+        "agent": ["py.typed", "demo/*.npp", "demo/*.md", "service/*.service"],
         "calib": ["py.typed"],
         "device_models": ["py.typed"],
     },

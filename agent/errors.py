@@ -7,6 +7,7 @@
     ├── LinkError                   a line cannot be opened, or who is at its other end is no board
     │   ├── LinkLostError           the line is gone, or nobody answers any more
     │   └── RemoteError             the board refuses; its sentence, and its exit code
+    ├── StoppedError                a running agent ends; what was under way changed nothing
     ├── SimulationInterruptedError  the user stopped a simulation (exit code 130)
     └── StoreError                  the store cannot be read or written
         ├── NoBundleError           no bundle is installed there
@@ -62,6 +63,10 @@ class RemoteError(LinkError):
         """Keep the board's words."""
         super().__init__(sentence)
         self.exit_code = exit_code  # type: ignore[misc]  # this error's is the board's own
+
+
+class StoppedError(AgentError):
+    """The agent ends while it calibrates; nothing was committed."""
 
 
 class SimulationInterruptedError(AgentError):

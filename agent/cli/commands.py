@@ -10,6 +10,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "measure": ("agent.cli.measure:command", "Compare the chip's layers with the references."),
     "calibrate": ("agent.cli.calibrate:command", "Fit new factors; keep them if they help."),
     "evaluate": ("agent.cli.evaluate:command", "Accuracy of float, uncorrected and corrected."),
+    "run": ("agent.cli.run:command", "Answer inputs, as a service that keeps its chip well."),
+    "config": ("agent.cli.config:command", "Print the configuration of the service."),
     "simulate": ("agent.cli.simulate:command", "Simulate many chips: accuracy, yield, failures."),
     "status": ("agent.cli.status:command", "Say what is installed, and which factors run."),
     "history": ("agent.cli.history:command", "List what happened in a store."),

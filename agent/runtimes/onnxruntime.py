@@ -13,12 +13,13 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.runtimes.base import Float32, LayerTrace, Positions, Trace, joined, slices
+from agent.runtimes.base import Answer, Float32, LayerTrace, Positions, Trace, joined, slices
 from agent.runtimes.onnx_session import OnnxSession, imported
 from calib.factors import Factors
 from calib.graph.linear import LinearLayer
@@ -67,11 +68,22 @@ class OnnxRuntime:
         Raises:
             RuntimeUnavailableError: onnxruntime does not take the network.
         """
-        in_use = self._session(factors, [])
-        answers = [
-            in_use.run(samples[some])[self._answer] for some in slices(len(samples), BATCH_SAMPLES)
+        answers = self._answers(self._session(factors, []), samples)
+        return Trace(answers, self._tapped(samples, factors, taps))
+
+    def loaded(self, factors: Factors) -> Answer:
+        """See `agent.runtimes.base.Runtime.loaded`; a session of its own, that no other run uses.
+
+        Raises:
+            RuntimeUnavailableError: onnxruntime does not take the network.
+        """
+        return partial(self._answers, self._new_session(factors, []))
+
+    def _answers(self, session: OnnxSession, samples: Float32) -> Float32:
+        parts = [
+            session.run(samples[some])[self._answer] for some in slices(len(samples), BATCH_SAMPLES)
         ]
-        return Trace(np.concatenate(answers), self._tapped(samples, factors, taps))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _tapped(self, samples: Float32, factors: Factors, taps: Positions) -> dict[str, LayerTrace]:
         tapped = [layer for layer in self.layers if layer.name in taps]
@@ -108,17 +120,21 @@ class OnnxRuntime:
         names = tuple(layer.name for layer in tapped)
         key = (id(factors), names)
         if key not in self._loaded:
-            graph = integer_graph(self._network, self._outputs, factors, names)
-            wanted = {layer.input for layer in tapped} - {self._input}
-            wanted |= {name for layer in tapped for name in (layer.output, sums_name(layer.name))}
-            integer = all(map(is_integer, self._network.weights.values()))
-            outputs = sorted(wanted) or [graph.output]
-            session = OnnxSession(self._package, graph, outputs, integer=integer)
+            session = self._new_session(factors, tapped)
             self._loaded[key] = (factors, session)  # held, so that no others take their identity
         self._loaded.move_to_end(key)
         while len(self._loaded) > SESSIONS:
             self._loaded.popitem(last=False)
         return self._loaded[key][1]
+
+    def _new_session(self, factors: Factors, tapped: list[LinearLayer]) -> OnnxSession:
+        names = tuple(layer.name for layer in tapped)
+        graph = integer_graph(self._network, self._outputs, factors, names)
+        wanted = {layer.input for layer in tapped} - {self._input}
+        wanted |= {name for layer in tapped for name in (layer.output, sums_name(layer.name))}
+        integer = all(map(is_integer, self._network.weights.values()))
+        outputs = sorted(wanted) or [graph.output]
+        return OnnxSession(self._package, graph, outputs, integer=integer)
 
     def _probe_session(self, layer: LinearLayer) -> OnnxSession:
         if layer.name not in self._probes:
