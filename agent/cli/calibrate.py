@@ -12,6 +12,7 @@ import click
 from agent.cli.budget import budget_options, chosen_budget, rank_option
 from agent.cli.common import chip_state_options, emit, json_option, store_option
 from agent.cli.installed import warn
+from agent.cli.line import LineChoice, port_options, remote_job
 from agent.cli.progress import progress, say
 from agent.cli.table import WIDTH, table
 from agent.cli.units import bytes_text, seconds_text
@@ -58,6 +59,7 @@ SHOWN = 5
 @budget_options
 @click.option("--dry-run", is_flag=True, help="Fit and judge, but change and keep nothing.")
 @chip_state_options
+@port_options
 @json_option
 @click.pass_context
 def command(  # noqa: PLR0913, PLR0917  # one argument an option
@@ -71,6 +73,7 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
     budget_mac_share: float | None,
     dry_run: bool,  # noqa: FBT001  # click passes flags by name
     conditions: Mapping[str, float | None],
+    line: LineChoice,
     as_json: bool,  # noqa: FBT001  # click passes flags by name
 ) -> None:
     """Fit new factors to the chip as it is now, and keep them if they help.
@@ -80,12 +83,31 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
     budget = chosen_budget(context, rank, budget_bytes, budget_mac_share)
     request = CalibrationRequest(samples, select, method, budget, dry_run)
     with progress("calibrating") as report:
-        tell = (lambda _sentence: None) if as_json else say
-        listeners = Listeners(report, tell, warn)
-        document = calibrate(Store(store), request, conditions, listeners)
+        if line:
+            body = _body(request, conditions)
+            document, _ = remote_job(line, "CALIBRATE", body, report, quiet=as_json)
+        else:
+            tell = (lambda _sentence: None) if as_json else say
+            listeners = Listeners(report, tell, warn)
+            document = calibrate(Store(store), request, conditions, listeners)
     emit(document, as_json=as_json, table=report_text(document))
     if not document["accepted"]:
         context.exit(REFUSED)
+
+
+def _body(request: CalibrationRequest, conditions: Mapping[str, float | None]) -> dict[str, Any]:
+    """The request as it goes over a line."""
+    budget = request.budget
+    return {
+        "samples": request.samples,
+        "select": request.select,
+        "method": request.method,
+        "rank": budget.rank,
+        "budget_bytes": budget.bytes,
+        "budget_mac_share": budget.mac_share,
+        "dry_run": request.dry_run or None,
+        **conditions,
+    }
 
 
 def report_text(document: dict[str, Any]) -> str:

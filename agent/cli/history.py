@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from agent.cli.common import emit, json_option, store_option
+from agent.cli.line import LineChoice, port_options, remote_document
 from agent.cli.table import Cell, table
 from agent.cli.units import time_text
 from agent.store.store import Store
@@ -20,10 +21,12 @@ COLUMNS = ["time", "event", "factors", "accepted", "method", "samples", "before"
 @click.command()
 @store_option
 @click.option("--last", type=click.IntRange(min=1), help="Only the newest entries, this many.")
+@port_options
 @json_option
 def command(
     store: Path,
     last: int | None,
+    line: LineChoice,
     as_json: bool,  # noqa: FBT001  # click passes flags by name
 ) -> None:
     """List what happened in a store, oldest first.
@@ -31,7 +34,7 @@ def command(
     `before` and `after` are the mean losses of the held-back samples. Why a calibration was
     refused is in the JSON of --json.
     """
-    document = history(Store(store), last)
+    document = remote_document(line, "history", last=last) if line else history(Store(store), last)
     emit(document, as_json=as_json, table=history_text(document))
 
 

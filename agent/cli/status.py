@@ -11,6 +11,7 @@ import click
 
 from agent.cli.common import emit, json_option, store_option
 from agent.cli.installed import chip_text
+from agent.cli.line import LineChoice, port_options, remote_document
 from agent.cli.table import WIDTH, Cell, pairs
 from agent.cli.units import bytes_text, time_text
 from agent.status_report import describe
@@ -19,14 +20,19 @@ from agent.store.store import Store
 
 @click.command()
 @store_option
+@port_options
 @json_option
-def command(store: Path, as_json: bool) -> None:  # noqa: FBT001  # click passes flags by name
+def command(
+    store: Path,
+    line: LineChoice,
+    as_json: bool,  # noqa: FBT001  # click passes flags by name
+) -> None:
     """Say what is installed in a store, and which factors run.
 
     `sequence` is the number of the active factors; 0 means that none run, and the network is as
     the chip computes it.
     """
-    document = describe(Store(store))
+    document = remote_document(line, "status") if line else describe(Store(store))
     emit(document, as_json=as_json, table=status_text(document))
 
 

@@ -50,7 +50,16 @@ class StoreBoard:
 
     store: Store
     allow_unsigned: bool = False
-    restart: Callable[[], None] = _nothing
+    restart: Callable[[], object] = _nothing
+    changed: Callable[[], object] = _nothing
+    """Called when something in the store has changed; a running agent takes it over."""
+
+    answers: Callable[[], int] = lambda: 0
+    """How many inputs were answered so far."""
+
+    configured: Callable[[], Mapping[str, str]] = dict
+    """More settings, which can be read."""
+
     _measured: Measurement | None = None
     _baselines: Mapping[str, float] = field(default_factory=dict)
     _facts: tuple[float, Facts] | None = None
@@ -67,7 +76,8 @@ class StoreBoard:
     def statistics(self) -> Mapping[str, Mapping[str, int]]:
         """See `Board`."""
         peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return statistics_of(self.facts(), self.layers(), peak_kib)
+        counted = {"answers": self.answers(), "memory_kib": peak_kib}
+        return statistics_of(self.facts(), self.layers(), counted)
 
     def layers(self) -> Sequence[LayerRow]:
         """See `Board`."""
@@ -84,7 +94,7 @@ class StoreBoard:
 
     def settings(self) -> Mapping[str, str]:
         """See `Board`."""
-        return settings_of(self.store)
+        return {**settings_of(self.store), **self.configured()}
 
     def writable_settings(self) -> Sequence[str]:
         """See `Board`."""
@@ -93,7 +103,7 @@ class StoreBoard:
     def change_setting(self, name: str, value: str) -> None:
         """See `Board`."""
         change(self.store, name, value)
-        self._forget()
+        self._has_changed()
 
     def file(self, name: str) -> Readable | None:
         """See `Board`."""
@@ -101,14 +111,19 @@ class StoreBoard:
 
     def measure(self, conditions: Mapping[str, float | None], report: Report, say: Say) -> Outcome:
         """See `Board`."""
-        before = self._measured
         measured = tasks.measure(self.store, conditions, Listeners(report, warn=say))
-        document = measured.document
-        self._take(measured)
-        state = document["drift"]["state"]
-        is_news = state in ALARMS and (before is None or before.state != state)
-        event = {"event": "drift", **document["drift"]} if is_news else {}
-        return Outcome(document, event=event)
+        if any(value is not None for value in conditions.values()):
+            self._has_changed()
+        return Outcome(measured.document, event=self.saw(measured))
+
+    def saw(self, measured: tasks.Measured) -> Mapping[str, Any]:
+        """Take a measurement; returns what subscribers are to be told of it."""
+        before = self._measured
+        self._measured = Measurement.of(measured, time.time())
+        self._forget()
+        drift = measured.document["drift"]
+        is_news = drift["state"] in ALARMS and (before is None or before.state != drift["state"])
+        return {"event": "drift", **drift} if is_news else {}
 
     def calibrate(self, request: Calibrate, report: Report, say: Say) -> Outcome:
         """See `Board`."""
@@ -118,8 +133,8 @@ class StoreBoard:
         event = {name: document[name] for name in ("accepted", "sequence", "reason")}
         if document["accepted"] and not request.dry_run:
             self._baselines = {layer["name"]: layer["error_after"] for layer in document["layers"]}
-            self._take(tasks.measure(self.store, {}, Listeners()))
-        self._forget()
+            self.saw(tasks.measure(self.store, {}, Listeners()))
+        self._has_changed()
         code = 0 if document["accepted"] else REFUSED
         return Outcome(document, code, event={"event": "calibration", **event})
 
@@ -128,7 +143,7 @@ class StoreBoard:
         warnings: list[str] = []
         document = tasks.rollback(self.store, to, Listeners(warn=warnings.append))
         self._baselines, self._measured = {}, None
-        self._forget()
+        self._has_changed()
         return Outcome(document, warnings=tuple(warnings), event={"event": "rollback", **document})
 
     def activate(self, request: Activate, report: Report, say: Say) -> Outcome:
@@ -136,7 +151,7 @@ class StoreBoard:
         listeners = Listeners(report, say, say)
         document = activate(self.store, request.data, request.name, self._admit, listeners)
         self._baselines, self._measured = {}, None
-        self._forget()
+        self._has_changed()
         event = {"event": "installation", "model": document["model"]}
         return Outcome(document, event=event)
 
@@ -153,9 +168,9 @@ class StoreBoard:
                 "start the agent with --allow-unsigned, or install it on the board"
             )
 
-    def _take(self, measured: tasks.Measured) -> None:
-        self._measured = Measurement.of(measured, time.time())
+    def _has_changed(self) -> None:
         self._forget()
+        self.changed()
 
     def _forget(self) -> None:
         with self._lock:

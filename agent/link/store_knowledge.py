@@ -99,7 +99,7 @@ def _installed(store: Store) -> dict[str, Any]:
 
 
 def statistics_of(
-    facts: Facts, layers: Sequence[LayerRow], peak_kib: int
+    facts: Facts, layers: Sequence[LayerRow], counted: Mapping[str, int]
 ) -> Mapping[str, Mapping[str, int]]:
     """Whole numbers: errors in parts per million, SQNR in thousandths of a decibel."""
     whole = {
@@ -110,7 +110,7 @@ def statistics_of(
         "calibrations": facts.calibrations,
         "rollbacks": facts.rollbacks,
         "written_bytes": facts.written_bytes,
-        "memory_kib": peak_kib,
+        **counted,
     }
     groups = {"npp": whole}
     for row in layers:

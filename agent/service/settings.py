@@ -26,6 +26,7 @@ RULES = (
 """The methods and rules that `calibrate` knows; a test compares them, for importing them would load
 NumPy."""
 
+FLOW_CONTROLS = ("none", "hardware", "software")
 LEVELS = ("debug", "info", "notice", "warning", "error")
 
 
@@ -94,6 +95,32 @@ class CalibrationSettings:
 
 
 @dataclass(frozen=True)
+class LinkSettings:
+    """`[link]`: the lines that the agent can be reached by, see docs/protocol.md."""
+
+    ports: str = _setting(
+        "",
+        "device paths, tcp-listen://HOST:PORT (the loopback where no HOST is named) and pty:NAME, "
+        "with commas in between; empty for none",
+    )
+    baud_rate: int = _setting(115_200, "of the device paths", least=50, most=4_000_000)
+    flow_control: str = _setting(
+        "none", "of the device paths: RTS and CTS, or XON and XOFF", words=FLOW_CONTROLS
+    )
+    key: str = _setting(
+        "",
+        "a file with the key that commands are signed with, see `config --make-key`; without one, "
+        "lines but local ptys can only be read and uploaded to",
+    )
+    allow_unauthenticated: bool = _setting(
+        default=False, meaning="let whoever reaches a line change things without the key"
+    )
+    allow_unsigned: bool = _setting(
+        default=False, meaning="install bundles over a line that nobody signed"
+    )
+
+
+@dataclass(frozen=True)
 class LogSettings:
     """`[log]`."""
 
@@ -108,6 +135,7 @@ class Configuration:
     directory: DirectorySettings = field(default_factory=DirectorySettings)
     canaries: CanarySettings = field(default_factory=CanarySettings)
     calibration: CalibrationSettings = field(default_factory=CalibrationSettings)
+    link: LinkSettings = field(default_factory=LinkSettings)
     log: LogSettings = field(default_factory=LogSettings)
 
 
@@ -116,6 +144,7 @@ SECTIONS: dict[str, type[Any]] = {
     "directory": DirectorySettings,
     "canaries": CanarySettings,
     "calibration": CalibrationSettings,
+    "link": LinkSettings,
     "log": LogSettings,
 }
 

@@ -18,6 +18,10 @@ class Signals:
         self._reload = False
         self._before: dict[signal.Signals, Any] = {}
 
+    def ask_reload(self) -> None:
+        """Do as SIGHUP does; from any thread."""
+        self._reload = True
+
     def take_reload(self) -> bool:
         """Whether SIGHUP came since the last call."""
         asked, self._reload = self._reload, False

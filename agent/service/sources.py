@@ -70,6 +70,32 @@ class NoSource:
         """Nothing is held."""
 
 
+@dataclass
+class LastingSource:
+    """Another source whose end is not the service's: a line is open that may have commands."""
+
+    inner: Source
+    ended: bool = False
+
+    def next(self, timeout_s: float) -> Frame | None:
+        """See `Source.next`; after the end there is nothing, for ever."""
+        if not self.ended:
+            try:
+                return self.inner.next(timeout_s)
+            except EndOfSource:
+                self.ended = True
+        time.sleep(timeout_s)
+        return None
+
+    def answered(self, frame: Frame) -> None:
+        """See `Source.answered`."""
+        self.inner.answered(frame)
+
+    def close(self) -> None:
+        """See `Source.close`."""
+        self.inner.close()
+
+
 class StreamSource:
     """`.npy` arrays one after another from a file descriptor: a pipe, a socket or a file.
 
