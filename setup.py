@@ -2,9 +2,9 @@
 
 Every extra here has wheels for x86-64 and for 64-bit ARM (CPython 3.11 to 3.13), but for `aihwkit`
 (x86-64, CPython 3.11 and 3.12), and a licence that goes with Apache-2.0: MIT (onnxruntime, rich,
-aihwkit), Apache-2.0 (ai-edge-litert, onnx, flatbuffers), BSD (NumPy, click, PyTorch, SciPy, dask,
-distributed, numba), PSF (matplotlib). tests: MIT, BSD, and MPL-2.0 (hypothesis), none of which
-ships.
+aihwkit, cbor2), Apache-2.0 (ai-edge-litert, onnx, flatbuffers, prometheus-client), BSD (NumPy,
+click, PyTorch, SciPy, dask, distributed, numba, pyserial), PSF (matplotlib). tests: MIT, BSD,
+Apache-2.0 (smpclient, smpmgr) and MPL-2.0 (hypothesis), none of which ships.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ PACKAGES = [
     "agent",
     "agent.cli",
     "agent.doctor",
+    "agent.link",
     "agent.runtimes",
     "agent.service",
     "agent.simulation",
@@ -47,7 +48,16 @@ CORE = ["numpy>=1.26", "click>=8.1"]
 ONNX_RUNTIME = "onnxruntime>=1.17"
 LITERT = "ai-edge-litert>=2.0"  # also carries the TFLite schema that the importer reads with
 NUMBA = "numba>=0.59"  # the first for Python 3.12; works with NumPy 1.26
-HOST = [LITERT, "onnx>=1.17", "flatbuffers>=24.3", "matplotlib>=3.8", "rich>=13"]
+SERIAL = ["pyserial>=3.5", "cbor2>=5.4"]
+MONITOR = [*SERIAL, "rich>=13", "prometheus-client>=0.20"]
+HOST = [
+    LITERT,
+    "onnx>=1.17",
+    "flatbuffers>=24.3",
+    "matplotlib>=3.8",
+    "rich>=13",
+    *SERIAL,
+]
 
 CLUSTER = ["dask>=2024.5", "distributed>=2024.5"]
 
@@ -56,6 +66,8 @@ EXTRAS = {
     "onnx": [ONNX_RUNTIME],
     "litert": [LITERT],
     "numba": [NUMBA],
+    "serial": SERIAL,
+    "monitor": MONITOR,
     "host": HOST,
     "bench": [
         *HOST,
@@ -72,6 +84,9 @@ EXTRAS = {
     ],
     "dev": [
         *HOST,
+        *MONITOR,
+        "smpclient[serial]>=7.3",  # the other side of the link, unmodified
+        "smpmgr>=0.19",
         *CLUSTER,
         ONNX_RUNTIME,
         NUMBA,
