@@ -202,4 +202,4 @@ def test_the_golden_answers_are_what_the_smp_package_reads() -> None:
         assert success(kind._Response.default.loads(bytes.fromhex(answers[name]["answer"]))), name
     refused = {"statistics of nobody": statistics.GroupData, "upload elsewhere": files.FileUpload}
     for name, kind in refused.items():
-        assert error_v2(kind._ErrorV2.default.loads(bytes.fromhex(answers[name]["answer"]))), name
+        assert error_v2(kind._ErrorV2.loads(bytes.fromhex(answers[name]["answer"]))), name

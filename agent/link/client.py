@@ -180,7 +180,8 @@ class Client:
         )
 
     def _awaited(self, wanted: Header, until: float) -> Message | None:
-        while (left := until - time.monotonic()) > 0:
+        answer = None
+        while answer is None and (left := until - time.monotonic()) > 0:
             for message in self._received(left):
                 head = message.header
                 if (
@@ -188,9 +189,10 @@ class Client:
                     and head.op is wanted.op.response
                     and (head.group, head.command) == (wanted.group, wanted.command)
                 ):
-                    return message
-                self._take_event(message)
-        return None
+                    answer = message
+                else:
+                    self._take_event(message)
+        return answer
 
     def _received(self, timeout_s: float) -> list[Message]:
         found = []
