@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "history": ("agent.cli.history:command", "List what happened in a store."),
     "rollback": ("agent.cli.rollback:command", "Let older factors run again."),
     "deploy": ("agent.cli.deploy:command", "Send a bundle to a board, and install it there."),
+    "monitor": ("agent.cli.monitor:command", "Watch a board at the other end of a line."),
     "uninstall": ("agent.cli.uninstall:command", "Remove a store."),
     "devices": ("agent.cli.devices:command", "List the emulated chips and their parameters."),
     "fit-device": ("agent.cli.fit_device:command", "Fit a device to measured cells."),

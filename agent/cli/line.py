@@ -18,8 +18,7 @@ from agent.service.settings import FLOW_CONTROLS, LinkSettings
 from agent.tasks import Listeners
 
 if TYPE_CHECKING:
-    from agent.link.client import Event
-    from agent.link.remote import Remote
+    from agent.link.remote import Reach, Remote
 
 KEY_VARIABLE = "NPP_LINK_KEY"
 
@@ -37,16 +36,26 @@ class LineChoice:
         """Whether a board is meant."""
         return self.url is not None
 
-    def connected(self, on_event: Callable[[Event], None] = lambda _event: None) -> Remote:
+    def connected(self) -> Remote:
         """The board.
 
         Raises:
             LinkError: it cannot be reached, or is none.
             InputError: the key cannot be read.
         """
+        from agent.link.remote import Remote  # noqa: PLC0415  # only with a line
+
+        return Remote(self.reach())
+
+    def reach(self) -> Reach:
+        """Where the board is.
+
+        Raises:
+            InputError: the key cannot be read.
+        """
         from agent.link.authentication import read_key  # noqa: PLC0415  # only with a line
         from agent.link.port import LineSettings  # noqa: PLC0415  # the same
-        from agent.link.remote import Reach, Remote  # noqa: PLC0415  # the same
+        from agent.link.remote import Reach  # noqa: PLC0415  # the same
 
         assert self.url is not None
         named = self.key or (Path(os.environ[KEY_VARIABLE]) if KEY_VARIABLE in os.environ else None)
@@ -55,8 +64,7 @@ class LineChoice:
             hardware_flow_control=self.flow_control == "hardware",
             software_flow_control=self.flow_control == "software",
         )
-        reach = Reach(self.url, settings, None if named is None else read_key(named))
-        return Remote(reach, on_event)
+        return Reach(self.url, settings, None if named is None else read_key(named))
 
 
 def line_options(function: Callable[..., Any]) -> Callable[..., Any]:
