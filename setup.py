@@ -2,10 +2,10 @@
 
 Every extra here has wheels for x86-64 and for 64-bit ARM (CPython 3.11 to 3.13), which a test asks
 the index for, but for `aihwkit` (x86-64, CPython 3.11 and 3.12), and a licence that goes with
-Apache-2.0: MIT (onnxruntime, rich, aihwkit), Apache-2.0 (ai-edge-litert, tflite-runtime, onnx,
-flatbuffers), BSD (NumPy, click, PyTorch, SciPy, dask,
-distributed, numba), PSF (matplotlib). tests: MIT, BSD, and MPL-2.0 (hypothesis), none of which
-ships.
+Apache-2.0: MIT (onnxruntime, rich, aihwkit, cbor2), Apache-2.0 (ai-edge-litert, tflite-runtime,
+onnx, flatbuffers, prometheus-client), BSD (NumPy, click, PyTorch, SciPy, dask, distributed, numba,
+pyserial), PSF (matplotlib). tests: MIT, BSD, Apache-2.0 (smpclient, smpmgr) and MPL-2.0
+(hypothesis), none of which ships.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ PACKAGES = [
     "agent",
     "agent.cli",
     "agent.doctor",
+    "agent.link",
     "agent.runtimes",
+    "agent.service",
     "agent.simulation",
     "agent.store",
     "agent.workstation",
@@ -56,7 +58,16 @@ TFLITE = [
     f"{LITERT}; python_version >= '3.12'",
 ]
 NUMBA = "numba>=0.59"  # the first for Python 3.12; works with NumPy 1.26
-HOST = [LITERT, "onnx>=1.17", "flatbuffers>=24.3", "matplotlib>=3.8", "rich>=13"]
+SERIAL = ["pyserial>=3.5", "cbor2>=5.4"]
+MONITOR = [*SERIAL, "rich>=13", "prometheus-client>=0.20"]
+HOST = [
+    LITERT,
+    "onnx>=1.17",
+    "flatbuffers>=24.3",
+    "matplotlib>=3.8",
+    "rich>=13",
+    *SERIAL,
+]
 
 CLUSTER = ["dask>=2024.5", "distributed>=2024.5"]
 
@@ -67,8 +78,10 @@ EXTRAS = {
     "onnx": [ONNX_RUNTIME],
     "litert": [LITERT],
     "tflite": TFLITE,
-    "board": [LITERT, ONNX_RUNTIME],  # all that a 64-bit board may want
+    "board": [LITERT, ONNX_RUNTIME, *SERIAL],  # all that a 64-bit board may want
     "numba": [NUMBA],
+    "serial": SERIAL,
+    "monitor": MONITOR,
     "host": HOST,
     "bench": [
         *HOST,
@@ -86,6 +99,9 @@ EXTRAS = {
     "tests": TESTS,
     "dev": [
         *HOST,
+        *MONITOR,
+        "smpclient[serial]>=7.3",  # the other side of the link, unmodified
+        "smpmgr>=0.19",
         *CLUSTER,
         ONNX_RUNTIME,
         NUMBA,
@@ -119,7 +135,7 @@ setup(
     python_requires=">=3.11",
     packages=PACKAGES,
     package_data={
-        "agent": ["py.typed", "demo/*.npp", "demo/*.md"],
+        "agent": ["py.typed", "demo/*.npp", "demo/*.md", "service/*.service"],
         "calib": ["py.typed"],
         "device_models": ["py.typed"],
     },

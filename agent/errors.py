@@ -4,6 +4,10 @@
     ├── InputError                  a data file, TOML file or value from the user is unusable
     ├── BundleError                 a bundle is damaged, foreign, or of another format
     ├── RuntimeUnavailableError     a runtime is not installed, or cannot do what is asked
+    ├── LinkError                   a line cannot be opened, or who is at its other end is no board
+    │   ├── LinkLostError           the line is gone, or nobody answers any more
+    │   └── RemoteError             the board refuses; its sentence, and its exit code
+    ├── StoppedError                a running agent ends; what was under way changed nothing
     ├── SimulationInterruptedError  the user stopped a simulation (exit code 130)
     └── StoreError                  the store cannot be read or written
         ├── NoBundleError           no bundle is installed there
@@ -37,6 +41,32 @@ class BundleError(AgentError):
 
 class RuntimeUnavailableError(AgentError):
     """A runtime is not installed, or cannot do what is asked of it."""
+
+
+class LinkError(AgentError):
+    """A line cannot be opened, or nothing at its other end speaks our protocol."""
+
+
+class LinkLostError(LinkError):
+    """The line is gone, or nobody answers any more; trying again may help."""
+
+
+class RemoteError(LinkError):
+    """The board refuses what it was asked.
+
+    Args:
+        sentence: the board's.
+        exit_code: that the same command has on the board.
+    """
+
+    def __init__(self, sentence: str, exit_code: int = 1) -> None:
+        """Keep the board's words."""
+        super().__init__(sentence)
+        self.exit_code = exit_code  # type: ignore[misc]  # this error's is the board's own
+
+
+class StoppedError(AgentError):
+    """The agent ends while it calibrates; nothing was committed."""
 
 
 class SimulationInterruptedError(AgentError):

@@ -64,8 +64,8 @@ class Session:
 
     store: Store
     package: Package
-    chip: Mapping[str, Any]
-    """As the store describes it."""
+    installed: InstalledState
+    """What was installed when the session began."""
 
     conditions: State
     """The chip's age, temperature and supply."""
@@ -81,6 +81,11 @@ class Session:
 
     loop: ClosedLoop
     warnings: tuple[str, ...]
+
+    @property
+    def chip(self) -> Mapping[str, Any]:
+        """The chip, as the store describes it."""
+        return self.installed.chip
 
     def drift(self, now: Judgement) -> Drift:
         """How the chip does now, against how it did after its calibration."""
@@ -161,8 +166,8 @@ def open_session(store: Store, **given: float | None) -> Session:
     remembered = remembered_conditions(state.remembered)
     conditions = changed(remembered, given)
     chip = chip_of(state.chip)
-    sequence, factors, factor_warning = _active_factors(store, package.network)
-    buffer, buffer_warning = _buffer(store)
+    sequence, factors, factor_warning = active_factors(store, package.network)
+    buffer, buffer_warning = stored_buffer(store)
     # The same store gives the same result, and the next calibration draws anew.
     generator = np.random.default_rng([package.network.seed, len(history)])
     loop = ClosedLoop(
@@ -176,7 +181,7 @@ def open_session(store: Store, **given: float | None) -> Session:
     return Session(
         store=store,
         package=package,
-        chip=state.chip,
+        installed=state,
         conditions=conditions,
         remembered=remembered,
         sequence=sequence,
@@ -204,7 +209,12 @@ def with_memory(package: Package) -> Package:
     return replace(package, network=kept)
 
 
-def _active_factors(store: Store, network: PackedNetwork) -> tuple[int, Factors, str | None]:
+def active_factors(store: Store, network: PackedNetwork) -> tuple[int, Factors, str | None]:
+    """Number and factors that run now, and a warning where those in the store cannot.
+
+    Raises:
+        StoreError: nothing is installed, or the slots cannot be read.
+    """
     stored = store.load_factors()
     if stored is None:
         return 0, no_factors(network.layers), None
@@ -215,7 +225,12 @@ def _active_factors(store: Store, network: PackedNetwork) -> tuple[int, Factors,
         return 0, no_factors(network.layers), warning
 
 
-def _buffer(store: Store) -> tuple[SampleBuffer, str | None]:
+def stored_buffer(store: Store) -> tuple[SampleBuffer, str | None]:
+    """The sample buffer as the store keeps it, and a warning where that is damaged.
+
+    Raises:
+        StoreError: nothing is installed.
+    """
     stored = store.read_buffer()
     if stored.payload is None:
         return SampleBuffer(), stored.warning

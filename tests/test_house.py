@@ -40,6 +40,9 @@ HOME_OF = {
     "numba": "device_models",
     "rich": "agent/workstation",
     "distributed": "agent/simulation",
+    "serial": "agent/link",
+    "cbor2": "agent/link",
+    "prometheus_client": "agent/workstation",
 }
 
 # A board has none of these; what imports them at its top is not for a board.

@@ -20,6 +20,9 @@ Positions = Mapping[str, NDArray[np.integer]]
 Adjust = Callable[[LinearLayer, Float32], tuple[Float32, Float32]]
 """From a layer and its corrected outputs [n, positions, m] to a scale and a shift, [m] each."""
 
+Answer = Callable[[Float32], Float32]
+"""From samples [n, ...] to answers [n, ...], logits where there are classes."""
+
 
 @dataclass(frozen=True)
 class LayerTrace:
@@ -55,6 +58,17 @@ class Runtime(Protocol):
 
     def run(self, samples: Float32, factors: Factors, taps: Positions) -> Trace:
         """Run samples [n, ...] through the whole network."""
+        ...
+
+    def loaded(self, factors: Factors) -> Answer:
+        """The network with these factors, ready to answer.
+
+        It stands beside everything else that the runtime has loaded, holds its own memory until it
+        is forgotten, and may be called from any thread, whatever the runtime does meanwhile.
+
+        Raises:
+            RuntimeUnavailableError: the network cannot be loaded with them.
+        """
         ...
 
     def close(self) -> None:

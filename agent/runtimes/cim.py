@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import cast
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from agent.runtimes.base import (
     Adjust,
+    Answer,
     Float32,
     LayerTrace,
     Positions,
@@ -64,6 +66,9 @@ class CimRuntime:
         self._graph = network.decision_graph
         self._codes = network.activations
         self._generator = generator
+        self._one_at_a_time = threading.Lock()
+        """An array does one thing at a time, and so does the generator of its noise."""
+
         typical = TypicalCodes(network)
         self._arrays: dict[str, Array] = {}
         try:
@@ -98,7 +103,8 @@ class CimRuntime:
     def _multiply(self, layer: LinearLayer, codes: NDArray[np.uint8]) -> Float32:
         flat = codes.reshape(-1, layer.groups, layer.inputs)
         code = self._codes[layer.name]
-        product = self._arrays[layer.name].multiply(flat, code.zero_point, self._generator)
+        with self._one_at_a_time:
+            product = self._arrays[layer.name].multiply(flat, code.zero_point, self._generator)
         outputs = product.reshape(*codes.shape[:-2], layer.outputs)
         outputs *= np.float32(code.step)
         outputs += layer.bias
@@ -109,7 +115,8 @@ class CimRuntime:
         array = cast("LevelArray", self._arrays[layer.name])
         flat = levels.reshape(-1, layer.groups, layer.inputs)
         out = outputs.reshape(-1, layer.groups, layer.outputs // layer.groups)
-        array.multiply_levels(flat, self._codes[layer.name].step, self._generator, out)
+        with self._one_at_a_time:
+            array.multiply_levels(flat, self._codes[layer.name].step, self._generator, out)
         outputs += layer.bias
 
     def run(self, samples: Float32, factors: Factors, taps: Positions) -> Trace:
@@ -120,6 +127,10 @@ class CimRuntime:
         ]
         answers = np.concatenate([trace.answers for trace in traces])
         return Trace(answers, {name: joined([t.layers[name] for t in traces]) for name in taps})
+
+    def loaded(self, factors: Factors) -> Answer:
+        """See `agent.runtimes.base.Runtime.loaded`; the chip's arrays stay as they are written."""
+        return lambda samples: self.run(samples, factors, {}).answers
 
     def run_adjusting(self, samples: Float32, factors: Factors, adjust: Adjust) -> None:
         """Run samples once; each layer's outputs are adjusted before the next layer sees them."""

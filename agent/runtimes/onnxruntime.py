@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.runtimes.base import Float32, LayerTrace, Positions, Trace, joined, slices
+from agent.runtimes.base import Answer, Float32, LayerTrace, Positions, Trace, joined, slices
 from agent.runtimes.onnx_session import OnnxSession, imported
 from agent.runtimes.timing import Clock, slowdown
 from calib.factors import Factors, Surrogate, no_factors
@@ -86,11 +86,22 @@ class OnnxRuntime:
         Raises:
             RuntimeUnavailableError: onnxruntime does not take the network.
         """
-        in_use = self._session(factors, [])
-        answers = [
-            in_use.run(samples[some])[self._answer] for some in slices(len(samples), BATCH_SAMPLES)
+        answers = self._answers(self._session(factors, []), samples)
+        return Trace(answers, self._tapped(samples, factors, taps))
+
+    def loaded(self, factors: Factors) -> Answer:
+        """See `agent.runtimes.base.Runtime.loaded`; a session of its own, that no other run uses.
+
+        Raises:
+            RuntimeUnavailableError: onnxruntime does not take the network.
+        """
+        return partial(self._answers, self._new_session(factors, []))
+
+    def _answers(self, session: OnnxSession, samples: Float32) -> Float32:
+        parts = [
+            session.run(samples[some])[self._answer] for some in slices(len(samples), BATCH_SAMPLES)
         ]
-        return Trace(np.concatenate(answers), self._tapped(samples, factors, taps))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _tapped(self, samples: Float32, factors: Factors, taps: Positions) -> dict[str, LayerTrace]:
         tapped = [layer for layer in self.layers if layer.name in taps]
@@ -127,15 +138,19 @@ class OnnxRuntime:
         names = tuple(layer.name for layer in tapped)
         key = (id(factors), names)
         if key not in self._loaded:
-            graph = self._graph(factors, names)
-            wanted = {layer.input for layer in tapped} - {self._input}
-            wanted |= {name for layer in tapped for name in (layer.output, sums_name(layer.name))}
-            session = self._opened(graph, sorted(wanted) or [graph.output])
+            session = self._new_session(factors, tapped)
             self._loaded[key] = (factors, session)  # held, so that no others take their identity
         self._loaded.move_to_end(key)
         while len(self._loaded) > SESSIONS:
             self._loaded.popitem(last=False)
         return self._loaded[key][1]
+
+    def _new_session(self, factors: Factors, tapped: list[LinearLayer]) -> OnnxSession:
+        names = tuple(layer.name for layer in tapped)
+        graph = self._graph(factors, names)
+        wanted = {layer.input for layer in tapped} - {self._input}
+        wanted |= {name for layer in tapped for name in (layer.output, sums_name(layer.name))}
+        return self._opened(graph, sorted(wanted) or [graph.output])
 
     def _graph(self, factors: Factors, tapped: Sequence[str] = ()) -> Graph:
         return integer_graph(self._network, self._outputs, factors, tapped, fold=self._fold)

@@ -32,6 +32,36 @@ def locked(directory: Path) -> Iterator[None]:
         os.close(handle)
 
 
+@contextlib.contextmanager
+def in_service(directory: Path) -> Iterator[None]:
+    """Be the one running agent of a store; others may still change it, see `locked`.
+
+    The directory itself is locked: nothing is written, so that a store on a read-only file system
+    can be served, too.
+
+    Raises:
+        StoreLockedError: another agent runs on this store.
+        StoreError: there is no such directory.
+    """
+    with disk_errors(f"lock {directory}"):
+        handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with disk_errors(f"lock {directory}"):
+            _be_the_one(handle, directory)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _be_the_one(handle: int, directory: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise StoreLockedError(
+            f"another agent runs on {directory}: end it, or choose another --store"
+        ) from error
+
+
 def _take(handle: int, path: Path) -> None:
     busy = f"another npp-agent works on {path.parent}: wait until it is done, or end it"
     with disk_errors(f"lock {path.parent}"):
