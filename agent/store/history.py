@@ -42,12 +42,11 @@ def read_history(directory: Path, disk: Disk) -> History:
     return History(entries, len(lines) - len(entries))
 
 
-def append_history(directory: Path, entry: Mapping[str, Any], disk: Disk) -> int:
-    """Add an entry, durably; returns the bytes written.
+def sealed_entry(entry: Mapping[str, Any]) -> bytes:
+    """The line that keeps an entry.
 
     Raises:
-        StoreError: the entry is too large or no JSON, or the disk refuses; the history is as it
-            was.
+        StoreError: the entry is too large or no JSON.
     """
     try:
         line = seal(entry)
@@ -58,6 +57,17 @@ def append_history(directory: Path, entry: Mapping[str, Any], disk: Disk) -> int
             f"an entry of {len(line)} bytes is too large for the history, which takes "
             f"{MAX_ENTRY_BYTES}; leave something out"
         )
+    return line
+
+
+def append_history(directory: Path, entry: Mapping[str, Any], disk: Disk) -> int:
+    """Add an entry, durably; returns the bytes written.
+
+    Raises:
+        StoreError: the entry is too large or no JSON, or the disk refuses; the history is as it
+            was.
+    """
+    line = sealed_entry(entry)
     path = directory / HISTORY_NAME
     data = _read(directory, disk)
     if len(data) + len(line) >= MAX_BYTES or data.count(b"\n") >= MAX_ENTRIES:
