@@ -22,6 +22,7 @@ PACKAGES = [
     "agent",
     "agent.cli",
     "agent.doctor",
+    "agent.fsck",
     "agent.runtimes",
     "agent.simulation",
     "agent.store",

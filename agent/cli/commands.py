@@ -14,6 +14,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("agent.cli.status:command", "Say what is installed, and which factors run."),
     "history": ("agent.cli.history:command", "List what happened in a store."),
     "rollback": ("agent.cli.rollback:command", "Let older factors run again."),
+    "fsck": ("agent.cli.fsck:command", "Check a store, and repair it."),
+    "format-store": ("agent.cli.format_store:command", "Make an image that holds a store."),
     "uninstall": ("agent.cli.uninstall:command", "Remove a store."),
     "devices": ("agent.cli.devices:command", "List the emulated chips and their parameters."),
     "fit-device": ("agent.cli.fit_device:command", "Fit a device to measured cells."),

@@ -66,11 +66,17 @@ class Backing(Protocol):
     def write_buffer(self, bundle_id: str, payload: bytes) -> int:
         """Replace the sample buffer; returns the bytes written."""
 
+    def clear_buffer(self) -> None:
+        """Empty the sample buffer, whatever is there."""
+
     def read_history(self) -> History:
         """What happened, oldest first."""
 
     def append_history(self, entry: Mapping[str, Any]) -> int:
         """Add an entry; returns the bytes written."""
+
+    def mend_history(self) -> None:
+        """Leave out damaged lines; what cannot be read at all is set aside."""
 
     def remove_leftovers(self, state: State) -> None:
         """Remove what is of no use any more, such as older bundles."""

@@ -14,7 +14,7 @@ from agent.store.buffer_file import StoredBuffer
 from agent.store.bundle import Bundle, open_bundle
 from agent.store.directory_flash import DirectoryFlash
 from agent.store.disk import Disk
-from agent.store.durable import disk_errors, make_directories, read_file, replace_file
+from agent.store.durable import disk_errors, make_directories, read_file, remove_files, replace_file
 from agent.store.history import History
 from agent.store.lock import locked
 from agent.store.state import MAX_BYTES, STATE_NAME, State
@@ -80,6 +80,10 @@ class DirectoryBacking:
         """See `Backing.write_buffer`."""
         return buffer_file.write_buffer(self.directory, bundle_id, payload, self.disk)
 
+    def clear_buffer(self) -> None:
+        """See `Backing.clear_buffer`."""
+        remove_files([self.directory / buffer_file.BUFFER_NAME], self.disk)
+
     def read_history(self) -> History:
         """See `Backing.read_history`."""
         return history.read_history(self.directory, self.disk)
@@ -87,6 +91,10 @@ class DirectoryBacking:
     def append_history(self, entry: Mapping[str, Any]) -> int:
         """See `Backing.append_history`."""
         return history.append_history(self.directory, entry, self.disk)
+
+    def mend_history(self) -> None:
+        """See `Backing.mend_history`."""
+        history.mend_history(self.directory, self.disk)
 
     def remove_leftovers(self, state: State) -> None:
         """See `Backing.remove_leftovers`."""

@@ -99,7 +99,8 @@ class ImageBacking:
                 return 0
         # Never over the installed bundle, unless it is damaged and this one takes its place.
         kept = [slot for slot in found if installed and _holds(slot, installed)][:1]
-        return _replace(slots, found, kept, bundle.id, bundle.data)
+        free = [slot for slot in _by_wear(found) if slot not in kept]
+        return _replace(slots, free, _next(found), bundle.id, bundle.data)
 
     def flash(self) -> RegionFlash:
         """See `Backing.flash`."""
@@ -134,7 +135,13 @@ class ImageBacking:
             )
         found = slots.slots()
         newest = max(found, key=lambda slot: slot.sequence)
-        return _replace(slots, found, [newest], bundle_id, payload)
+        # The newest only where no other is left: a buffer that is lost fills again.
+        order = sorted(_by_wear(found), key=lambda slot: slot.index == newest.index)
+        return _replace(slots, order, _next(found), bundle_id, payload)
+
+    def clear_buffer(self) -> None:
+        """See `Backing.clear_buffer`."""
+        _clear(self.samples())
 
     def read_history(self) -> History:
         """See `Backing.read_history`."""
@@ -147,6 +154,9 @@ class ImageBacking:
     def append_history(self, entry: Mapping[str, Any]) -> int:
         """See `Backing.append_history`."""
         return self.history_log().append(sealed_entry(entry))
+
+    def mend_history(self) -> None:
+        """See `Backing.mend_history`: damaged lines leave when their segment is erased."""
 
     def remove_leftovers(self, state: State) -> None:
         """See `Backing.remove_leftovers`: an old bundle stays until its slot is needed."""
@@ -186,14 +196,21 @@ def _holds(slot: Slot, bundle_id: str) -> bool:
     return slot.whole and slot.header is not None and slot.header.bundle_id == bundle_id
 
 
+def _by_wear(found: tuple[Slot, ...]) -> list[Slot]:
+    """The good slots, the least worn first, then the oldest."""
+    good = [slot for slot in found if not slot.bad]
+    return sorted(good, key=lambda slot: (slot.wear, slot.sequence))
+
+
+def _next(found: tuple[Slot, ...]) -> int:
+    return max(slot.sequence for slot in found) + 1
+
+
 def _replace(
-    slots: SlotSet, found: tuple[Slot, ...], kept: list[Slot], bundle_id: str, payload: bytes
+    slots: SlotSet, order: list[Slot], sequence: int, bundle_id: str, payload: bytes
 ) -> int:
-    """Write into a good slot that is not kept, the least worn first, then the oldest."""
-    keep = {slot.index for slot in kept}
-    free = [slot for slot in found if slot.index not in keep and not slot.bad]
-    sequence = max(slot.sequence for slot in found) + 1
-    for slot in sorted(free, key=lambda slot: (slot.wear, slot.sequence)):
+    """Write into the first of these slots that takes it."""
+    for slot in order:
         try:
             return slots.write(slot, slots.header(bundle_id, sequence, payload), payload)
         except StoreError:

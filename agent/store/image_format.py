@@ -13,7 +13,7 @@ from agent.store.image import Image, image_on, medium_for, open_image
 from agent.store.image_plan import Wishes, plan
 from agent.store.medium import Medium
 from agent.store.slot_header import WEAR_OFFSET, encode_wear
-from agent.store.superblock import COPIES, Region, Superblock
+from agent.store.superblock import COPIES, GOOD, MARKS_OFFSET, Region, Superblock
 
 _LOOKED_AT_BYTES = 2**17
 """File systems and partition tables have something in their first 128 KiB."""
@@ -94,6 +94,22 @@ def format_medium(medium: Medium, wishes: Wishes) -> Formatted:
     for copy in reversed(range(COPIES)):
         medium.program(copy * block, found.encode())
     return Formatted(image_on(medium), bad)
+
+
+def rewrite_superblocks(image: Image) -> None:
+    """Write the copies that are damaged anew, with the marks of bad units; a whole one stays.
+
+    Raises:
+        StoreError: the memory cannot be written.
+    """
+    medium, found = image.medium, image.superblock
+    marks = bytes(0 if n in image.bad else GOOD for n in range(len(found.units)))
+    for copy, whole in enumerate(image.copies):
+        if not whole:
+            begin = copy * medium.block_bytes
+            medium.erase(begin, medium.block_bytes)
+            medium.program(begin + MARKS_OFFSET, marks)
+            medium.program(begin, found.encode())
 
 
 def _erased(medium: Medium) -> frozenset[int]:

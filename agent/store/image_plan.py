@@ -51,19 +51,17 @@ def plan(
     total = size_bytes // block_bytes
     if bad_blocks & set(range(COPIES)):
         raise InputError(f"the first {COPIES} blocks must be good, {min(bad_blocks)} is bad")
-    good = total - COPIES - len(bad_blocks)
-    sizes = _sizes(good, block_bytes, wishes)
-    units: list[Unit] = []
-    at = COPIES
-    for region, count, blocks in sizes:
-        for index in range(count):
-            at = _next_run(at, blocks, bad_blocks)
-            units.append(Unit(region, index, at, blocks))
-            at += blocks
-    if at > total:
+    sizes = _sizes(total - COPIES - len(bad_blocks), block_bytes, wishes)
+    units, end = _placed(sizes, bad_blocks)
+    while end > total and wishes.bundle_bytes is None and sizes[-1][2] > 1:
+        # Bad blocks cut the memory into pieces, and the largest slots have to fit between them.
+        region, count, blocks = sizes[-1]
+        sizes[-1] = (region, count, blocks - 1)
+        units, end = _placed(sizes, bad_blocks)
+    if end > total:
         raise InputError(
-            f"{size_bytes} bytes are too few for this store, which needs {at * block_bytes}: use a "
-            "larger --size-kib, or a smaller --bundle-kib or --factors-kib"
+            f"{size_bytes} bytes are too few for this store, which needs {end * block_bytes}: use "
+            "a larger --size-kib, or a smaller --bundle-kib or --factors-kib"
         )
     if len(units) > MAX_UNITS:
         raise InputError(
@@ -71,6 +69,20 @@ def plan(
             "possible: use a smaller --slots"
         )
     return Superblock(wishes.memory, block_bytes, unit_bytes, size_bytes, tuple(units))
+
+
+def _placed(
+    sizes: list[tuple[Region, int, int]], bad_blocks: AbstractSet[int]
+) -> tuple[list[Unit], int]:
+    """The units one after the other, and the first block behind them."""
+    units: list[Unit] = []
+    at = COPIES
+    for region, count, blocks in sizes:
+        for index in range(count):
+            at = _next_run(at, blocks, bad_blocks)
+            units.append(Unit(region, index, at, blocks))
+            at += blocks
+    return units, at
 
 
 def _sizes(good: int, block: int, wishes: Wishes) -> list[tuple[Region, int, int]]:

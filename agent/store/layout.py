@@ -64,6 +64,25 @@ def remove_leftovers(directory: Path, bundle_file: str, disk: Disk) -> None:
     remove_files([path for path in our_files(directory) if path.name not in kept], disk)
 
 
+def temporary_files(directory: Path) -> list[Path]:
+    """What interrupted writes have left.
+
+    Raises:
+        StoreError: the directory cannot be read.
+    """
+    return [path for path in our_files(directory) if path.name.startswith(".")]
+
+
+def other_bundles(directory: Path, bundle_file: str) -> list[Path]:
+    """Bundles under our names that are not the installed one.
+
+    Raises:
+        StoreError: the directory cannot be read.
+    """
+    bundles = [path for path in our_files(directory) if _BUNDLE.fullmatch(path.name)]
+    return [path for path in bundles if path.name != bundle_file]
+
+
 def remove_store(directory: Path, disk: Disk) -> None:
     """Remove every file of the store, and the directory if nothing else is in it.
 

@@ -55,11 +55,12 @@ class Store:
         return backing_of(self.path, self.disk, self.medium)
 
     @contextlib.contextmanager
-    def lock(self, *, create: bool = False) -> Iterator[None]:
+    def lock(self, *, create: bool = False, check: bool = True) -> Iterator[None]:
         """Keep all others from changing the store.
 
         Args:
             create: make the directory where there is none, to install into.
+            check: refuse what is not ours or can be written by all; only a repair does not.
 
         Raises:
             StoreLockedError: another process holds the store.
@@ -76,7 +77,8 @@ class Store:
                 f"there is no store in {self.path}; 'npp-agent install FILE.npp --store "
                 f"{self.path}' makes one"
             )
-        backing.check_ours()
+        if check:
+            backing.check_ours()
         with backing.locked():
             yield
 
