@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from agent.errors import StoreError
 from agent.store.image_format import make_image
@@ -14,6 +15,8 @@ from agent.store.superblock import Memory
 from tests.fakes import NEVER, PowerLoss
 
 PLACES = ("directory", "image", "nor")
+SLOW_IMAGES = (PLACES[0], *(pytest.param(kind, marks=pytest.mark.slow) for kind in PLACES[1:]))
+"""For tests that go through thousands of reads: those of images are slow ones."""
 IMAGE_BYTES = 128 * 1024
 
 

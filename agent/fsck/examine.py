@@ -102,6 +102,11 @@ def _state_findings(store: Store, backing: Backing) -> tuple[State | None, list[
     try:
         state = decode_state(line, store.path)
     except NoBundleError:
+        lost = isinstance(backing, ImageBacking) and any(
+            segment.damaged for segment in backing.state_log().segments()
+        )
+        if lost and rebuilt_state(backing) is not None:
+            return None, [_damaged_state(backing)]
         return None, [note("state", "nothing is installed")]
     except StoreError as error:
         if type(error) is not StoreError or not is_ours(line):
@@ -148,6 +153,8 @@ def _buffer_finding(backing: Backing, state: State) -> Finding:
     if stored.warning is None:
         size = "empty" if stored.payload is None else f"{len(stored.payload)} bytes"
         return sound("buffer", size)
+    if stored.unreadable:
+        return damaged("buffer", stored.warning)
     return damaged("buffer", stored.warning, "emptied; it fills again", backing.clear_buffer)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.errors import BundleError, StoreError
-from agent.store.buffer_file import MAX_PAYLOAD_BYTES, StoredBuffer
+from agent.store.buffer_file import MAX_PAYLOAD_BYTES, StoredBuffer, unreadable
 from agent.store.bundle import Bundle, open_bundle
 from agent.store.disk import Disk
 from agent.store.history import History, sealed_entry
@@ -113,7 +113,7 @@ class ImageBacking:
             newest = max(slots.slots(), key=lambda slot: slot.sequence)
             payload = slots.payload(newest)
         except StoreError as error:
-            return StoredBuffer(None, f"{error}; the sample buffer starts empty")
+            return unreadable(error)
         if newest.header is None:
             return StoredBuffer(None)
         if payload is None:

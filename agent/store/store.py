@@ -230,13 +230,16 @@ class Store:
 
         Raises:
             StoreVersionError: the store was written in another format.
+            StoreError: the disk refuses to read, so what is there may be whole.
         """
         try:
             state = self.state()
         except StoreVersionError:
             raise
-        except StoreError:  # nothing installed, or damaged: installing is the way out
-            return None, 0
+        except StoreError as error:
+            if isinstance(error.__cause__, OSError):
+                raise
+            return None, 0  # nothing installed, or damaged: installing is the way out
         return state.bundle_id, state.retired_up_to
 
     def _newest_sequence(self, retired_up_to: int) -> int:
