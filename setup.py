@@ -3,7 +3,7 @@
 Every extra here has wheels for x86-64 and for 64-bit ARM (CPython 3.11 to 3.13), but for `aihwkit`
 (x86-64, CPython 3.11 and 3.12), and a licence that goes with Apache-2.0: MIT (onnxruntime, rich,
 aihwkit), Apache-2.0 (ai-edge-litert, onnx, flatbuffers), BSD (NumPy, click, PyTorch, SciPy, dask,
-distributed, numba), PSF (matplotlib). tests: MIT, BSD, and MPL-2.0 (hypothesis), none of which
+distributed, numba, littlefs-python), PSF (matplotlib). tests: MIT, BSD, and MPL-2.0 (hypothesis), none of which
 ships.
 """
 
@@ -60,6 +60,7 @@ EXTRAS = {
     "bench": [
         *HOST,
         "torch>=2.4",  # the rivals of tools/bench_recovery.py; nothing that ships imports it
+        "littlefs-python>=0.19",  # the rival of tools/bench_flash.py
     ],
     # Rivals and oracles of the emulator, for an environment of their own (docs/peers.md): aihwkit's
     # tiles were built against PyTorch 2.10, and a checkout of CrossSim runs beside them with SciPy.

@@ -89,7 +89,7 @@ cp -r "$2" "$1/store"
 
 
 def in_a_mount(tmp_path: Path, store: Path, then: str, size: str = "4m") -> str:
-    """Run a script where the store lies on a file system of its own; skips where none may be made."""
+    """Run a script on a copy of the store in a file system of its own, where one may be made."""
     (tmp_path / "mount").mkdir()
     probe = ["unshare", "--user", "--map-root-user", "--mount"]
     if subprocess.run([*probe, "true"], capture_output=True, check=False).returncode:

@@ -7,6 +7,7 @@ which the first record of a new segment is whole is the moment in which the olde
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import zlib
 from collections.abc import Mapping
@@ -107,7 +108,8 @@ class LogRing:
                     self._begin(target, newest.number + 1, segments)
                 self._program(target, self.flash.unit_bytes if written else target.end, line)
             except StoreError:
-                if not self.flash.wears:
+                place = self.flash.unit_bytes if written else target.end
+                if not self.flash.wears or not self._spoilt(target, place, line):
                     raise
                 self.flash.mark_bad(target.index)
             else:
@@ -141,6 +143,16 @@ class LogRing:
                 f"segment {segment.index} does not hold what was written to it: the memory is worn "
                 "or damaged; replace it, or choose another --store"
             )
+
+    def _spoilt(self, segment: Segment, offset: int, line: bytes) -> bool:
+        """Spoil a line that may have been written: written elsewhere, it would count twice.
+
+        Returns:
+            Whether it is not there any more.
+        """
+        with contextlib.suppress(StoreError):
+            self.flash.program(segment.index, offset, bytes(len(line)))
+        return self.flash.read(segment.index, offset, len(line)) != line
 
     def _read(self, index: int) -> Segment:
         data = self.flash.read(index, 0, self.flash.slot_bytes)
