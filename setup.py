@@ -4,8 +4,8 @@ Every extra here has wheels for x86-64 and for 64-bit ARM (CPython 3.11 to 3.13)
 the index for, but for `aihwkit` (x86-64, CPython 3.11 and 3.12), and a licence that goes with
 Apache-2.0: MIT (onnxruntime, rich, aihwkit, cbor2), Apache-2.0 (ai-edge-litert, tflite-runtime,
 onnx, flatbuffers, prometheus-client), BSD (NumPy, click, PyTorch, SciPy, dask, distributed, numba,
-pyserial), PSF (matplotlib). tests: MIT, BSD, Apache-2.0 (smpclient, smpmgr) and MPL-2.0
-(hypothesis), none of which ships.
+pyserial, littlefs-python), PSF (matplotlib). tests: MIT, BSD, Apache-2.0 (smpclient, smpmgr) and
+MPL-2.0 (hypothesis), none of which ships.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ PACKAGES = [
     "agent",
     "agent.cli",
     "agent.doctor",
+    "agent.fsck",
     "agent.link",
     "agent.runtimes",
     "agent.service",
@@ -86,6 +87,7 @@ EXTRAS = {
     "bench": [
         *HOST,
         "torch>=2.4",  # the rivals of tools/bench_recovery.py; nothing that ships imports it
+        "littlefs-python>=0.19",  # the rival of tools/bench_flash.py
     ],
     # Rivals and oracles of the emulator, for an environment of their own (docs/peers.md): aihwkit's
     # tiles were built against PyTorch 2.10, and a checkout of CrossSim runs beside them with SciPy.

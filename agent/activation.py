@@ -68,7 +68,7 @@ def activate(
     if warning is not None:
         listeners.warn(warning)
     return {
-        "store": str(store.directory),
+        "store": str(store.path),
         **facts,
         "bytes": len(kept.data),
         "canaries": {"mean_relative_error": canaries.mean_error, "loss": canaries.loss},

@@ -31,11 +31,13 @@ class NorFlash:
     that page is programmed, or that block erased, in part.
     """
 
-    block_bytes, page_bytes = 4096, 256
+    block_bytes, page_bytes, wears = 4096, 256, True
 
-    def __init__(self, slot_bytes: int = 3 * 4096) -> None:
-        self.slot_bytes = slot_bytes
-        self.memory = [bytearray(b"\xff" * slot_bytes) for _ in range(2)]
+    def __init__(self, slot_bytes: int = 3 * 4096, slot_count: int = 2) -> None:
+        self.slot_bytes, self.slot_count = slot_bytes, slot_count
+        self.memory = [bytearray(b"\xff" * slot_bytes) for _ in range(slot_count)]
+        self.wear = [0] * slot_count
+        self.bad: set[int] = set()
         self.erases = self.programmed_bytes = self.operations = 0
         self.cut_at, self.torn = NEVER, False
         self.generator = np.random.default_rng(0)
@@ -67,6 +69,13 @@ class NorFlash:
             self._operation(slot, offset, bytes(a | b for a, b in zip(old, early, strict=True)))
             self.memory[slot][offset : offset + self.block_bytes] = b"\xff" * len(old)
             self.erases += 1
+            self.wear[slot] += offset == 0
+
+    def bad_slots(self) -> set[int]:
+        return self.bad
+
+    def mark_bad(self, slot: int) -> None:
+        self.bad.add(slot)
 
     def sync(self) -> None:
         """Nothing waits in this memory."""

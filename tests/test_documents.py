@@ -16,6 +16,7 @@ import pytest
 from agent import __version__
 from agent.cli.commands import COMMANDS
 from agent.cli.failures import INTERRUPTED
+from agent.cli.fsck import DAMAGED
 from agent.cli.measure import ABOVE_LIMIT
 from agent.cli.program import program, run
 from agent.errors import AgentError, StoreLockedError
@@ -126,7 +127,7 @@ def test_the_exit_codes_are_those_of_the_program() -> None:
     listed = {
         int(code) for code in re.findall(r"^\| (\d+) \|", section("Exit codes"), re.MULTILINE)
     }
-    codes = {AgentError.exit_code, StoreLockedError.exit_code, ABOVE_LIMIT, INTERRUPTED}
+    codes = {AgentError.exit_code, StoreLockedError.exit_code, ABOVE_LIMIT, DAMAGED, INTERRUPTED}
     assert listed == codes | {0, 2, 3}
 
 
@@ -164,6 +165,8 @@ def test_the_keys_are_those_that_the_commands_print(
         ("status", *where),
         ("history", *where),
         ("rollback", *where),
+        ("fsck", *where),
+        ("format-store", str(tmp_path / "card.img"), "--size-kib", "512"),
         ("uninstall", *where),
         ("devices",),
         ("fit-device", str(cells), "--out", str(tmp_path / "ours.toml")),

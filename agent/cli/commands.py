@@ -18,6 +18,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rollback": ("agent.cli.rollback:command", "Let older factors run again."),
     "deploy": ("agent.cli.deploy:command", "Send a bundle to a board, and install it there."),
     "monitor": ("agent.cli.monitor:command", "Watch a board at the other end of a line."),
+    "fsck": ("agent.cli.fsck:command", "Check a store, and repair it."),
+    "format-store": ("agent.cli.format_store:command", "Make an image that holds a store."),
     "uninstall": ("agent.cli.uninstall:command", "Remove a store."),
     "devices": ("agent.cli.devices:command", "List the emulated chips and their parameters."),
     "fit-device": ("agent.cli.fit_device:command", "Fit a device to measured cells."),
