@@ -25,6 +25,7 @@ PACKAGES = [
     "agent.runtimes",
     "agent.simulation",
     "agent.store",
+    "agent.watch",
     "agent.workstation",
     "calib",
     "calib.graph",
