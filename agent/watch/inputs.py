@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.watch.detectors import MEWMA
-from agent.watch.normal import LARGEST_SCORE, Normal
+from agent.watch.normal import Normal
 from agent.watch.states import HEALTHY, WATCH, Standing, next_standing
 
 Float64 = NDArray[np.float64]
@@ -33,7 +33,6 @@ TOLERATED = 0.5
 WINDOWS_BETWEEN_FALSE_ALARMS = 2160.0
 CALM_WINDOWS = 3
 _CEILING = 1.25
-_LEAST_SPREAD = 1e-3
 
 
 @dataclass(frozen=True)
@@ -113,8 +112,7 @@ def profile_of(samples: Iterable[NDArray[np.floating]]) -> InputProfile:
     names, normal = _names(blocks[0].shape[1:]), Normal.unknown(0)
     for features in (row for block in blocks for row in _features(block, scale)):
         normal = normal if normal.rounds else Normal.unknown(len(features))
-        known = normal.scores(features, 0.0) if normal.rounds > 1 else None
-        normal = normal.learn(features, known)
+        normal = normal.learn(features)
     return InputProfile(names, normal, scale)
 
 
@@ -136,17 +134,20 @@ def look_at_inputs(live: LiveInputs, samples: NDArray[np.floating]) -> LiveInput
 def _window(live: LiveInputs, mean: Float64) -> LiveInputs:
     """Judge a full window, and begin the next."""
     normal, size = live.profile.normal, len(live.profile.names)
-    spread = np.sqrt(normal.squares / max(normal.rounds - 1, 1))
-    spread = np.maximum(spread, _LEAST_SPREAD)
-    shifts = (mean - normal.mean) / spread
-    beyond = np.sign(shifts) * np.maximum(np.abs(shifts) - TOLERATED, 0)
-    scores = beyond / np.sqrt(1 / WINDOW + 1 / max(normal.rounds, 1))
-    scores = normal.whitener(size) @ np.clip(scores, -LARGEST_SCORE, LARGEST_SCORE)
+    spread = np.sqrt(normal.spread2())
+    scores = normal.joint_scores(normal.off(mean, TOLERATED * spread), WINDOW)
     limit = MEWMA.limit(WINDOWS_BETWEEN_FALSE_ALARMS, size)
     memory = MEWMA.held(MEWMA.step(live.memory, scores), _CEILING * limit)
     sign = WATCH if MEWMA.statistic(memory) > limit else HEALTHY
     standing = next_standing(live.standing, sign, CALM_WINDOWS)
-    return replace(live, memory=memory, standing=standing, shifts=shifts, count=0, total=None)
+    return replace(
+        live,
+        memory=memory,
+        standing=standing,
+        shifts=(mean - normal.mean) / spread,
+        count=0,
+        total=None,
+    )
 
 
 def _channel_axis(shape: tuple[int, ...]) -> int | None:

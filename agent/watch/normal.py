@@ -7,11 +7,17 @@ The Statistician 36, 1987; Hawkins and Olwell, Cumulative Sum Charts, 1998, chap
 mean x̄ and the deviation s of the n rounds before, T = (x - x̄) / (s √(1 + 1/n)) has Student's
 distribution with n - 1 degrees of freedom, and turned into the normal score of the same probability
 it is standard normal and independent of all earlier ones, whatever the unknown parameters are.
+
+Of a vector the same is done part by part, each given the parts before it (Hawkins and Maboudou-
+Tchao, Technometrics 49, 2007): the scores are independent, whatever the correlations are. With
+S = L Lᵀ the summed products of deviations and w = L⁻¹ (x - x̄), part j, from 1, has
+T = w_j √(n - j) / √(1 + 1/n + Σ_{i<j} w_i²), with n - j degrees of freedom; a part for which there
+are too few rounds yet scores zero.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +27,9 @@ Float64 = NDArray[np.float64]
 
 SMALLEST_SPREAD = 0.002
 """Of a logarithm: 0.2 % of an error. A chip without read noise is not judged more finely."""
+
+LEAST_FREEDOM = 3
+"""Degrees of freedom below which a part is not judged."""
 
 LARGEST_SCORE = 30.0
 """Beyond this, more says nothing more."""
@@ -34,86 +43,70 @@ class Normal:
     mean: Float64
     """[signals]"""
 
-    squares: Float64
-    """[signals]: summed squared deviations from the mean."""
-
     products: Float64
-    """[signals, signals]: summed products of the scores."""
-
-    scored: int = 0
-    """Rounds in `products`."""
+    """[signals, signals]: summed products of deviations from the mean."""
 
     @classmethod
     def unknown(cls, size: int) -> Normal:
         """Nothing is known yet."""
-        return cls(0, np.zeros(size), np.zeros(size), np.zeros((size, size)))
+        return cls(0, np.zeros(size), np.zeros((size, size)))
 
-    def learn(self, values: Float64, scores: Float64 | None = None) -> Normal:
-        """Take a round in: its values [signals], and their scores where there were any.
+    def learn(self, values: Float64) -> Normal:
+        """Take a round in: its values [signals].
 
         Welford's update (Technometrics 4, 1962): nothing is lost to large means.
         """
         rounds = self.rounds + 1
         off = values - self.mean
         mean = self.mean + off / rounds
-        found = replace(
-            self, rounds=rounds, mean=mean, squares=self.squares + off * (values - mean)
-        )
-        if scores is None:
-            return found
-        products = self.products + scores[:, None] * scores
-        return replace(found, products=products, scored=self.scored + 1)
+        return Normal(rounds, mean, self.products + off[:, None] * (values - mean))
 
-    def scores(self, values: Float64, tolerated: float) -> Float64:
-        """Standard scores of a round [signals]; of deviations only what is beyond the tolerated.
-
-        With nothing tolerated they are standard normal where nothing has changed; else smaller.
-        """
+    def off(self, values: Float64, tolerated: float | Float64) -> Float64:
+        """Deviations of values [signals] from the mean: of each only what is not tolerated."""
         off = values - self.mean
-        off = np.sign(off) * np.maximum(np.abs(off) - tolerated, 0.0)
-        freedom = max(self.rounds - 1, 1)
-        spread = np.maximum(np.sqrt(self.squares / freedom), SMALLEST_SPREAD)
-        return normal_scores(off / (spread * np.sqrt(1 + 1 / max(self.rounds, 1))), freedom)
+        return np.asarray(np.sign(off) * np.maximum(np.abs(off) - tolerated, 0.0))
 
-    def whitener(self, count: int) -> Float64:
-        """The map [count, count] that makes the first `count` scores independent.
+    def scores(self, off: Float64) -> Float64:
+        """Standard scores of deviations [signals], each by itself."""
+        freedom, n = max(self.rounds - 1, 1), max(self.rounds, 1)
+        spread = np.sqrt(self.spread2() * (1 + 1 / n))
+        return normal_scores(off / spread, np.full(len(off), freedom))
 
-        Their correlations are shrunk towards none, the more the less is known: the shrinkage of
-        Schäfer and Strimmer, Statistical Applications in Genetics and Molecular Biology 4, 2005,
-        section 2.4, with the large-sample variance (1 - r²)² / n of a correlation r.
+    def joint_scores(self, off: Float64, samples: int = 1) -> Float64:
+        """Independent standard scores of the first deviations [some], each given those before.
+
+        Args:
+            off: deviations, of one round or of the mean of several.
+            samples: of how many.
         """
-        if self.scored < 2 or count < 2:
-            return np.eye(count)
-        products = self.products[:count, :count]
-        scale = np.sqrt(np.maximum(np.diagonal(products), 1e-12))
-        found = products / (scale[:, None] * scale)
-        apart = ~np.eye(count, dtype=bool)
-        squares = float((found[apart] ** 2).sum())
-        variances = float(((1 - np.minimum(found[apart] ** 2, 1)) ** 2).sum()) / self.scored
-        shrinkage = min(max(variances / max(squares, 1e-12), 0.02), 1.0)
-        shrunk = np.where(apart, (1 - shrinkage) * found, 1.0)
-        return np.asarray(np.linalg.inv(np.linalg.cholesky(shrunk)))
+        count, n = len(off), max(self.rounds, 2)
+        products = self.products[:count, :count] + np.eye(count) * (n - 1) * SMALLEST_SPREAD**2
+        within = np.linalg.solve(np.linalg.cholesky(products), off)
+        before = np.cumsum(within**2) - within**2
+        freedom = n - 1 - np.arange(count)
+        known = freedom >= LEAST_FREEDOM
+        freedom = np.maximum(freedom, LEAST_FREEDOM)
+        found = within * np.sqrt(freedom / (1 / samples + 1 / n + before))
+        return np.where(known, normal_scores(found, freedom), 0.0)
+
+    def spread2(self) -> Float64:
+        """Variances [signals]; none below the smallest that is believed."""
+        freedom = max(self.rounds - 1, 1)
+        return np.asarray(np.maximum(np.diagonal(self.products) / freedom, SMALLEST_SPREAD**2))
 
     def document(self) -> dict[str, Any]:
         """As JSON holds it."""
-        return {
-            "rounds": self.rounds,
-            "mean": self.mean.tolist(),
-            "squares": self.squares.tolist(),
-            "products": self.products.tolist(),
-            "scored": self.scored,
-        }
+        lists = {"mean": self.mean.tolist(), "products": self.products.tolist()}
+        return {"rounds": self.rounds, **lists}
 
     @classmethod
     def of(cls, document: dict[str, Any]) -> Normal:
         """The inverse of `document`."""
-        mean, squares, products = (
-            np.array(document[name], float) for name in ("mean", "squares", "products")
-        )
-        return cls(int(document["rounds"]), mean, squares, products, int(document["scored"]))
+        mean, products = (np.array(document[name], float) for name in ("mean", "products"))
+        return cls(int(document["rounds"]), mean, products)
 
 
-def normal_scores(values: Float64, freedom: int) -> Float64:
+def normal_scores(values: Float64, freedom: NDArray[np.integer]) -> Float64:
     """The normal score of the same probability as Student's t, to 0.02.
 
     Wallace, Annals of Mathematical Statistics 30, 1959, with f degrees of freedom:

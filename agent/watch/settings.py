@@ -33,7 +33,7 @@ class WatchSettings:
     """Rounds after a calibration before anything is judged."""
 
     most_rounds: int = 100
-    """Rounds that what is normal is learnt from, while nothing alarms."""
+    """Rounds that what is normal is learnt from, while nothing alarms; at least two a layer."""
 
     calm_rounds: int = 3
     """Rounds without a sign before a state is left for a better one."""

@@ -169,11 +169,10 @@ def look(watch: Watch, seen: CanaryRound) -> Watch:
         ready = normal.rounds == settings.least_rounds
         watch = replace(watch, normal=normal, anchor=normal.mean if ready else None)
         return _judged(watch, HEALTHY if ready else UNKNOWN)
-    scores = watch.normal.scores(values, math.log1p(settings.tolerated_growth))
-    watch = _charted(watch, scores)
-    if not watch.warnings and watch.normal.rounds < settings.most_rounds:
-        learnt = watch.normal.learn(values, watch.normal.scores(values, 0.0))
-        watch = replace(watch, normal=learnt)
+    watch = _charted(watch, watch.normal.off(values, math.log1p(settings.tolerated_growth)))
+    most = max(settings.most_rounds, 2 * len(watch.layers))
+    if not watch.alarms and watch.normal.rounds < most:
+        watch = replace(watch, normal=watch.normal.learn(values))
     if watch.alarms:
         return _judged(watch, DRIFTED if _is_worse(watch) else WATCH)
     return _judged(watch, WATCH if watch.warnings else HEALTHY)
@@ -208,15 +207,15 @@ def limits(settings: WatchSettings, chart: Chart, layers: int) -> tuple[float, f
     return tuple(chart.detector.limit(each, size) for each in (wanted, WARNING_SHARE * wanted))  # type: ignore[return-value]  # two of them
 
 
-def _charted(watch: Watch, scores: Float64) -> Watch:
-    """All charts a round on."""
+def _charted(watch: Watch, off: Float64) -> Watch:
+    """All charts a round on, with the deviations of a round."""
     count = len(watch.layers)
-    whitened = watch.normal.whitener(count) @ scores[:count]
+    scores, joint = watch.normal.scores(off), watch.normal.joint_scores(off[:count])
     memories, alarms, warnings = {}, [], []
     for name, memory in watch.memories.items():
         chart = chart_named(name)
         alarm, warning = limits(watch.settings, chart, count)
-        own = whitened if chart.signal == EACH_LAYER else scores[_place(chart)]
+        own = joint if chart.signal == EACH_LAYER else scores[_place(chart)]
         after = chart.detector.held(chart.detector.step(memory, own), CEILING * alarm)
         statistic = chart.detector.statistic(after)
         memories[name] = after
