@@ -22,6 +22,7 @@ PACKAGES = [
     "agent",
     "agent.cli",
     "agent.doctor",
+    "agent.life",
     "agent.runtimes",
     "agent.simulation",
     "agent.store",

@@ -11,6 +11,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "calibrate": ("agent.cli.calibrate:command", "Fit new factors; keep them if they help."),
     "evaluate": ("agent.cli.evaluate:command", "Accuracy of float, uncorrected and corrected."),
     "simulate": ("agent.cli.simulate:command", "Simulate many chips: accuracy, yield, failures."),
+    "simulate-life": ("agent.cli.simulate_life:command", "Simulate a chip's long life."),
     "status": ("agent.cli.status:command", "Say what is installed, and which factors run."),
     "history": ("agent.cli.history:command", "List what happened in a store."),
     "rollback": ("agent.cli.rollback:command", "Let older factors run again."),
