@@ -106,6 +106,7 @@ class Normal:
         return cls(int(document["rounds"]), mean, products)
 
 
+@np.errstate(under="ignore")  # the square of next to nothing
 def normal_scores(values: Float64, freedom: NDArray[np.integer]) -> Float64:
     """The normal score of the same probability as Student's t, to 0.02.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -169,9 +170,10 @@ def look(watch: Watch, seen: CanaryRound) -> Watch:
         ready = normal.rounds == settings.least_rounds
         watch = replace(watch, normal=normal, anchor=normal.mean if ready else None)
         return _judged(watch, HEALTHY if ready else UNKNOWN)
+    strange = _is_strange(watch, values)
     watch = _charted(watch, watch.normal.off(values, math.log1p(settings.tolerated_growth)))
     most = max(settings.most_rounds, 2 * len(watch.layers))
-    if not watch.alarms and watch.normal.rounds < most:
+    if not (watch.alarms or strange) and watch.normal.rounds < most:
         watch = replace(watch, normal=watch.normal.learn(values))
     if watch.alarms:
         return _judged(watch, DRIFTED if _is_worse(watch) else WATCH)
@@ -244,6 +246,17 @@ def _why_failed(watch: Watch) -> str:
     if watch.refusals >= settings.failed_refusals:
         return f"{watch.refusals} calibrations in a row were refused, and {figures}"
     return ""
+
+
+def _is_strange(watch: Watch, values: Float64) -> bool:
+    """Whether a round is so far off that it must not become part of what is normal.
+
+    Such a round comes ten times as seldom as a false alarm, so that leaving it out biases nothing;
+    a step, which charts may need some rounds for, is not learnt meanwhile.
+    """
+    scores = watch.normal.scores(watch.normal.off(values, 0.0))
+    seldom = 20 * watch.settings.rounds_between_false_alarms * len(values)
+    return bool(np.abs(scores).max() > NormalDist().inv_cdf(1 - 1 / seldom))
 
 
 def _is_worse(watch: Watch) -> bool:
