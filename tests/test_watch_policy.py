@@ -61,17 +61,17 @@ def test_a_healthy_chip_waits() -> None:
 
 
 def test_a_drift_that_does_not_show_in_answers_is_not_worth_the_flash() -> None:
-    found = decided(loss=4e-3)
+    found = decided(loss=3e-3)
     assert found.action == "wait"
-    assert "and the flash it wears is worth 0.005" in found.reason
+    assert "and the flash it wears is worth 0.003" in found.reason
 
 
 def test_the_price_rises_as_the_budget_is_used_up() -> None:
     half = FlashBudget(FULL.bytes_left / 2, FULL.erases_left, NOW_S)
-    found = decided(loss=8e-3, budget=half)
+    found = decided(loss=6e-3, budget=half)
     assert found.action == "wait"
-    assert found.price == pytest.approx(0.01)
-    assert decided(loss=8e-3).action == "calibrate"
+    assert found.price == pytest.approx(0.006)
+    assert decided(loss=6e-3).action == "calibrate"
 
 
 @pytest.mark.parametrize(

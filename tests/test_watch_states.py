@@ -119,7 +119,8 @@ def test_a_judgement_becomes_a_round_and_names_dead_layers() -> None:
     dead = LayerError(relative_error=1.0, sqnr_db=0.0, bias=0.0, gain=0.0)
     well = LayerError(relative_error=0.1, sqnr_db=20.0, bias=0.0, gain=1.0)
     off = LayerError(relative_error=1.5, sqnr_db=-3.5, bias=1.5, gain=1.0)
-    found = canary_round(Judgement(0.5, {"a": dead, "b": well, "c": off}))
+    found = canary_round(Judgement(0.5, {"a": dead, "b": well, "c": off}), 2.0)
+    assert found.loss == 0.25
     assert found.saturated == ("a",)
     assert found.errors == {"a": 1.0, "b": 0.1, "c": 1.5}
     assert found.is_finite

@@ -99,6 +99,9 @@ class Agent:
     ward: Ward
     scenario: Scenario
     profile: InputProfile
+    scale: float
+    """What a loss is measured by."""
+
     watch: Watch = field(init=False)
     live: LiveInputs = field(init=False)
     last_attempt_s: float | None = None
@@ -173,20 +176,22 @@ class Agent:
         self.budget = spent(now, written_bytes, erases)
 
     def _round(self) -> CanaryRound:
-        return canary_round(self.ward.loop.measure())
+        return canary_round(self.ward.loop.measure(), self.scale)
 
     def _fresh(self) -> Watch:
         names = [layer.name for layer in self.ward.loop.network.layers]
         return begin(self.scenario.watch, names)
 
 
-def carer_named(name: str, ward: Ward, scenario: Scenario, profile: InputProfile) -> Carer:
+def carer_named(
+    name: str, ward: Ward, scenario: Scenario, profile: InputProfile, scale: float
+) -> Carer:
     """The carer of one of the names of `CARERS`."""
     if name == NONE:
         return Nobody(ward, scenario)
     if name == TIMER:
         return Timer(ward, scenario)
-    return Agent(ward, scenario, profile)
+    return Agent(ward, scenario, profile, scale)
 
 
 def _calibrated(ward: Ward, scenario: Scenario, moment: Moment) -> Visit:

@@ -35,6 +35,7 @@ from agent.store.bundle import Bundle
 from agent.store.package import Package
 from agent.store.store import Store
 from agent.watch.inputs import InputProfile, profile_of
+from agent.watch.scale import answer_scale
 from calib.factors import no_factors
 from calib.graph.model import Graph
 from calib.references import in_blocks
@@ -120,6 +121,7 @@ def float_data(package: Package) -> Data:
 
 def _carers(world: _World, folder: Path, runtime: Runtime) -> dict[str, Carer]:
     network, profile = world.package.network, _profile(world)
+    scale = answer_scale(network)
     found = {}
     for place, name in enumerate(CARERS):
         store = Store(folder / name)
@@ -129,7 +131,7 @@ def _carers(world: _World, folder: Path, runtime: Runtime) -> dict[str, Carer]:
         loop = ClosedLoop(
             network, runtime, no_factors(network.layers), SampleBuffer(), lambda: 0.0, generator
         )
-        found[name] = carer_named(name, Ward(loop, store), world.scenario, profile)
+        found[name] = carer_named(name, Ward(loop, store), world.scenario, profile, scale)
     return found
 
 

@@ -4,7 +4,8 @@ Everything here is a pure function of frozen values: no clock, no file, no chip.
 (the service, the simulation of a life) hands in what was measured and keeps what comes back.
 
     watching    begin(WatchSettings(), layer_names) after every accepted calibration or install;
-                look(watch, rounds.canary_round(judgement)) after every round of canaries;
+                look(watch, rounds.canary_round(judgement, scale.answer_scale(network))) after
+                every round of canaries (the scale is computed once);
                 refused(watch, promising=...) after a calibration that was refused; then
                 watch.state (unknown healthy watch drifted failed), watch.alarms, watch.score,
                 explain(watch): one sentence

@@ -1,9 +1,9 @@
 """When to calibrate: what it would gain against what it would wear, and whether it is a good time.
 
 A pure function from a situation to a decision with its reason. The gain is the loss (see
-`calib.decision`) that has come up since the factors were fitted, and that fitting anew is predicted
-to take away; its price rises as the flash budget is used up: a store that has half of its budget
-left asks for twice the gain, and an empty one for nothing at all but patience.
+`agent.watch.scale`) that has come up since the factors were fitted, and that a new fit is predicted
+to take away. Its price rises as the flash budget is used up: a store that has half of its budget
+left asks for twice the gain, and one that has none left waits, whatever there is to gain.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class Policy:
     """What is asked of a calibration that nobody asked for."""
 
     allowance: Allowance = USUAL
-    price: float = 0.005
-    """Loss that a calibration has to take away where the budget is full: nats where there are
-    classes, else a share of the answers' power."""
+    price: float = 0.003
+    """Loss that a calibration has to take away where the budget is full, as a share of what the
+    answers say."""
 
     minimum_interval_s: float = HOUR_S
     """From the end of a calibration to the next."""

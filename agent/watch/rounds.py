@@ -20,7 +20,7 @@ class CanaryRound:
     """By layer: the relative error."""
 
     loss: float
-    """Mean loss of the answers."""
+    """Mean loss of the answers, as a share of what they say, see `agent.watch.scale`."""
 
     saturated: tuple[str, ...] = ()
     """Layers whose outputs do not follow their inputs any more."""
@@ -36,12 +36,17 @@ class CanaryRound:
         return sum(self.errors.values()) / len(self.errors)
 
 
-def canary_round(judgement: Judgement) -> CanaryRound:
-    """What a judgement of the held-back samples says as a round of canaries."""
+def canary_round(judgement: Judgement, scale: float) -> CanaryRound:
+    """What a judgement of the held-back samples says as a round of canaries.
+
+    Args:
+        judgement: as `agent.measurement` makes it.
+        scale: what `agent.watch.scale` says of the network, once.
+    """
     errors = {name: error.relative_error for name, error in judgement.errors.items()}
     saturated = tuple(
         name
         for name, error in judgement.errors.items()
         if error.relative_error >= SATURATED_ERROR and abs(error.gain) < 1 - SATURATED_ERROR
     )
-    return CanaryRound(errors, judgement.loss, saturated)
+    return CanaryRound(errors, judgement.loss / scale, saturated)

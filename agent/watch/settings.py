@@ -23,8 +23,8 @@ class WatchSettings:
     tolerated_growth: float = 0.1
     """Relative growth of a layer's error, or of the loss beyond `loss_unit`, that nobody minds."""
 
-    loss_unit: float = 1e-3
-    """A loss (nats, or share of the answers' power) that does not show in the answers."""
+    loss_unit: float = 5e-4
+    """A loss, as a share of what the answers say, that does not show in them."""
 
     error_unit: float = 1e-4
     """A relative error of a layer that is as good as none."""
@@ -38,7 +38,7 @@ class WatchSettings:
     calm_rounds: int = 3
     """Rounds without a sign before a state is left for a better one."""
 
-    failed_loss: float = 0.1
+    failed_loss: float = 0.05
     """A loss above which a chip that cannot be repaired is of no use."""
 
     failed_refusals: int = 3

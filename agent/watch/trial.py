@@ -11,7 +11,7 @@ from agent.watch.rounds import CanaryRound
 
 RUNNING, PASSED, FAILED = "running", "passed", "failed"
 ROUNDS = 3
-LOSS_UNIT = 1e-3
+LOSS_UNIT = 5e-4
 
 
 @dataclass(frozen=True)
