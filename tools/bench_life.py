@@ -122,12 +122,12 @@ def report(results: list[Result], pictures: list[str]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-TEXT = """`npp-agent simulate-life` with the scenarios of [tools/scenarios](../../tools/scenarios). Recovery is
-accuracy over that of the float network on the same inputs; *longest below* is the time without a
-break that evaluations found it below 0.97. Bytes are those that the store wrote: factors, sample
-buffer and history. The timer calibrates once a day (in *stands still* once in ten days), by the
-same loop with the same verdict: what it refuses costs buffer and history, and no factors. PCM's
-model does not depend on temperature."""
+TEXT = """`npp-agent simulate-life` with the scenarios of [tools/scenarios](../../tools/scenarios).
+Recovery is accuracy over that of the float network on the same inputs; *longest below* is the time
+without a break that evaluations found it below 0.97. Bytes are those that the store wrote: factors,
+sample buffer and history. The timer calibrates once a day (where the chip stands still, once in ten
+days), by the same loop with the same verdict: what it refuses costs buffer and history, and no
+factors. PCM's model does not depend on temperature."""
 
 
 def _rows(one: Result) -> list[list[str]]:
@@ -158,8 +158,8 @@ def _sentences(results: list[Result]) -> str:
         verdict = "within" if below <= delay else "beyond"
         lines.append(
             f"- {one.case.title}: {said['days']:.0f} days, {said['rounds']} rounds of canaries, "
-            f"{said['samples']} samples (float {said['float']:.1%}), {one.seconds:.0f} s. The timer "
-            f"writes {ratio:.1f} times what the policy does. Below 0.97 for {below:.3g} h at most, "
+            f"{said['samples']} samples (float {said['float']:.1%}), {one.seconds:.0f} s. The "
+            f"timer writes {ratio:.1f} times what the policy does. Below 0.97 for {below:.3g} h at most, "
             f"{verdict} the stated detection delay of {delay:.3g} h."
         )
     return "\n".join(lines)
