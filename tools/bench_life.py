@@ -52,7 +52,7 @@ CASES = (
     Case("digits-sram", "digits, SRAM that ages, day and night", "sram"),
     Case("digits-pcm", "digits, phase-change memory", "pcm"),
     Case("digits-troubled", "digits, SRAM in trouble", "troubled"),
-    Case("resnet8-pcm", "ResNet-8, phase-change memory", "pcm-slow", resnet=True, images=200),
+    Case("resnet8-pcm", "ResNet-8, phase-change memory", "pcm-slow", resnet=True, images=100),
 )
 
 
@@ -156,11 +156,11 @@ def _sentences(results: list[Result]) -> str:
         below = said["carers"]["policy"]["longest_below_h"]
         delay = said["detection_delay_h"]
         verdict = "within" if below <= delay else "beyond"
+        kept = f"Below 0.97 for {below:.3g} h at most, {verdict} the stated delay of {delay:.3g} h."
         lines.append(
             f"- {one.case.title}: {said['days']:.0f} days, {said['rounds']} rounds of canaries, "
             f"{said['samples']} samples (float {said['float']:.1%}), {one.seconds:.0f} s. The "
-            f"timer writes {ratio:.1f} times what the policy does. Below 0.97 for {below:.3g} h at most, "
-            f"{verdict} the stated detection delay of {delay:.3g} h."
+            f"timer writes {ratio:.1f} times what the policy does. {kept}"
         )
     return "\n".join(lines)
 
