@@ -16,8 +16,9 @@ Capture = pytest.CaptureFixture[str]
 
 PCM = """
 chip = "pcm"
-days = 4
-round_h = 12
+days = 10
+start_age_h = 24
+round_h = 6
 evaluate_h = 12
 """
 
@@ -60,7 +61,7 @@ def test_a_fading_chip_is_kept_good_by_the_policy_and_lost_without(
     assert care["policy"]["recovery_mean"] > care["none"]["recovery_mean"]
     assert care["policy"]["recovery_lowest"] >= 0.7
     assert care["policy"]["accepted"] > 1
-    assert care["timer"]["accepted"] + care["timer"]["refused"] == 4
+    assert care["timer"]["accepted"] + care["timer"]["refused"] == 11
     assert found.document["flash_ratio"] == pytest.approx(
         care["timer"]["flash_bytes"] / care["policy"]["flash_bytes"]
     )
@@ -72,7 +73,7 @@ def test_a_fading_chip_is_kept_good_by_the_policy_and_lost_without(
 
 
 def test_the_same_seed_gives_the_same_life(files: Path, capsys: Capture) -> None:
-    scenario = 'chip = "sram-bitplane"\ndays = 0.5\nround_h = 2\n'
+    scenario = 'chip = "sram-bitplane"\ndays = 0.1\nround_h = 1\n'
     first, again = (lived(capsys, files, scenario, "--seed", 3).document for _ in range(2))
     assert first == again
     assert lived(capsys, files, scenario, "--seed", 4).document != first
@@ -123,7 +124,7 @@ def test_without_data_the_held_back_samples_are_answered_for(files: Path, capsys
 
 
 def test_bundles_with_moments_or_stored_references_live_too(files: Path, capsys: Capture) -> None:
-    scenario = PCM.replace("days = 4", "days = 1")
+    scenario = PCM.replace("days = 10", "days = 3")
     found = lived(capsys, files, scenario, name="moments")
     assert found.code == 0, found.err
     assert found.document["carers"]["policy"]["accepted"] > 1

@@ -147,6 +147,9 @@ def test_a_change_of_input_is_no_reason_and_with_a_change_of_the_chip_it_is() ->
     assert "the inputs have moved" in found.reason
     assert "a calibration repairs chips" in found.reason
     assert decided(live=live).action == "calibrate"
+    follows = decided(loss=1e-3, live=live, live_loss=0.2)
+    assert (follows.action, follows.gain) == ("calibrate", pytest.approx(0.199, abs=1e-3))
+    assert decided(loss=1e-3, live=live, live_loss=2e-3).action == "wait"
 
 
 def test_a_chip_that_was_never_calibrated_may_gain_all_of_its_loss() -> None:

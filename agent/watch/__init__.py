@@ -16,6 +16,10 @@ Everything here is a pure function of frozen values: no clock, no file, no chip.
     budget      full(allowance, now_s) for a new store; refilled, spent after each write
     trial       begin_trial(sequence, previous, round before) once new factors are active;
                 look_at_trial(trial, round); judge_trial(trial): running, passed or failed
+    live_samples    offered(kept, [live_sample(...)], LiveRules(), now_s): the live inputs that are
+                worth their bytes; calib.extended_references.with_live(network, inputs_of(kept,
+                shape)) lets a calibration follow and judge by them, Situation(live_loss=...) says
+                when that pays
     clock       advance(clock, Reading(monotonic_s, wall_s, boot)).agent_s: never runs backwards;
                 budgets, intervals and `now_s` are counted in it
 

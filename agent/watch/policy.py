@@ -86,6 +86,9 @@ class Situation:
 
     cost_erases: float = 0.0
     trial: Trial | None = None
+    live_loss: float | None = None
+    """Of the chip's answers to live samples, against the float network's, where a calibration can
+    take such samples in (`calib.extended_references`); None where it cannot."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +155,8 @@ def _no_reason(situation: Situation) -> str:
     if watch.state == FAILED:
         return diagnosis.reason
     if diagnosis.changed == INPUT:
-        return f"{diagnosis.reason}; a calibration repairs chips"
+        follows = situation.live_loss is not None
+        return "" if follows else f"{diagnosis.reason}; a calibration repairs chips"
     if watch.state == DRIFTED or diagnosis.changed == BOTH:
         return ""
     if not situation.calibrated and watch.anchor is not None:
@@ -164,6 +168,8 @@ def _gain(situation: Situation) -> float:
     """The loss that a calibration is predicted to take away."""
     watch = situation.watch
     now = watch.loss or 0.0
+    if situation.diagnosis.changed in {INPUT, BOTH}:
+        now = max(now, situation.live_loss or 0.0)
     normal = (watch.normal_loss or 0.0) if situation.calibrated else 0.0
     return max(now - normal, 0.0)
 
