@@ -153,6 +153,7 @@ def test_the_keys_are_those_that_the_commands_print(
     np.savez(tmp_path / "small.npz", x=x, y=np.arange(20) % 5)
     store, packed, data = (str(tmp_path / name) for name in ("store", "small.npp", "small.npz"))
     where = ("--store", store)
+    (tmp_path / "life.toml").write_text('chip = "ideal"\ndays = 0.1\n', encoding="utf-8")
     cells = write_csv(tmp_path / "cells.csv", measure(Truth(mean=0.05), (0.0, 1e3)))
     for arguments in (
         ("pack", str(tmp_path / "small.onnx"), "--samples", data, "--out", packed),
@@ -162,6 +163,7 @@ def test_the_keys_are_those_that_the_commands_print(
         ("calibrate", *where),
         ("evaluate", "--data", data, *where),
         ("simulate", packed, "--data", data, "--chip", "ideal", "--chips", "2", "--workers", "1"),
+        ("simulate-life", packed, str(tmp_path / "life.toml"), "--data", data),
         ("status", *where),
         ("history", *where),
         ("rollback", *where),

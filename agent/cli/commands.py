@@ -13,6 +13,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("agent.cli.run:command", "Answer inputs, as a service that keeps its chip well."),
     "config": ("agent.cli.config:command", "Print the configuration of the service."),
     "simulate": ("agent.cli.simulate:command", "Simulate many chips: accuracy, yield, failures."),
+    "simulate-life": ("agent.cli.simulate_life:command", "Simulate a chip's long life."),
     "status": ("agent.cli.status:command", "Say what is installed, and which factors run."),
     "history": ("agent.cli.history:command", "List what happened in a store."),
     "rollback": ("agent.cli.rollback:command", "Let older factors run again."),
