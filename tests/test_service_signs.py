@@ -68,9 +68,10 @@ def test_a_log_that_nobody_reads_ends_nothing() -> None:
 def test_the_journal_is_the_stream_that_is_named(tmp_path: Path) -> None:
     with (tmp_path / "log").open("w") as file:
         facts = os.fstat(file.fileno())
-        assert is_journal(file.fileno(), {"JOURNAL_STREAM": f"{facts.st_dev}:{facts.st_ino}"})
-        assert not is_journal(file.fileno(), {"JOURNAL_STREAM": "1:1"})
-        assert not is_journal(file.fileno(), {})
+        assert is_journal(file, {"JOURNAL_STREAM": f"{facts.st_dev}:{facts.st_ino}"})
+        assert not is_journal(file, {"JOURNAL_STREAM": "1:1"})
+        assert not is_journal(file, {})
+    assert not is_journal(io.StringIO(), {"JOURNAL_STREAM": "1:1"})
 
 
 @pytest.fixture
