@@ -27,7 +27,8 @@ from agent.life.ward import Ward
 from agent.life.weather import Moment, moments
 from agent.loop import ClosedLoop
 from agent.runtimes.base import Runtime
-from agent.runtimes.open import runtime_of, with_memory
+from agent.runtimes.open import runtime_of
+from agent.session import with_memory
 from agent.simulation.chip_life import number
 from agent.simulation.verdicts import Measure
 from agent.simulation.workload import Comparison, comparison_of

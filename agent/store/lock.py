@@ -13,8 +13,6 @@ from agent.errors import StoreLockedError
 from agent.store.durable import disk_errors
 
 LOCK_NAME = "lock"
-_LOCK_LAYOUT = "hhqqi"
-"""struct flock with 64-bit offsets: kind, whence, start, length, process (0: the open file's)."""
 
 
 def locked(directory: Path) -> contextlib.AbstractContextManager[None]:
@@ -44,43 +42,39 @@ def locked_file(path: Path, store: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def in_service(store: Path) -> Iterator[None]:
+def in_service(place: Path) -> Iterator[None]:
     """Be the one running agent of a store; others may still change it, see `locked`.
 
-    A directory is locked itself; of an image, whose own lock is that of who changes it, the first
-    byte is. Nothing is written, so that a store on a read-only file system can be served, too.
+    A directory is locked itself: nothing is written, so that a store on a read-only file system can
+    be served, too. Of a file, all bytes are locked, which is another lock than that of `locked`.
+
+    Args:
+        place: the store's directory or file.
 
     Raises:
         StoreLockedError: another agent runs on this store.
-        StoreError: there is no such store.
+        StoreError: there is no such directory or file.
     """
-    with disk_errors(f"lock {store}"):
-        handle = _opened_for_service(store)
+    flags = os.O_RDONLY if place.is_dir() else os.O_RDWR
+    with disk_errors(f"lock {place}"):
+        handle = os.open(place, flags | os.O_CLOEXEC)
     try:
-        with disk_errors(f"lock {store}"):
-            _be_the_one(handle, store)
+        with disk_errors(f"lock {place}"):
+            _be_the_one(handle, place)
         yield
     finally:
         os.close(handle)
 
 
-def _opened_for_service(store: Path) -> int:
-    if store.is_dir():
-        return os.open(store, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    return os.open(store, (os.O_RDWR if os.access(store, os.W_OK) else os.O_RDONLY) | os.O_CLOEXEC)
-
-
-def _be_the_one(handle: int, store: Path) -> None:
+def _be_the_one(handle: int, place: Path) -> None:
     try:
-        if store.is_dir():
+        if place.is_dir():
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        elif os.access(store, os.W_OK):
-            # Of the open file, not of the process: other files that are closed do not drop it.
-            first_byte = struct.pack(_LOCK_LAYOUT, fcntl.F_WRLCK, os.SEEK_SET, 0, 1, 0)
-            fcntl.fcntl(handle, fcntl.F_OFD_SETLK, first_byte)
-    except (BlockingIOError, PermissionError) as error:
+        else:  # a lock of the open file, fcntl(2): type, whence, start, length (all), process
+            fcntl.fcntl(handle, fcntl.F_OFD_SETLK, struct.pack("hhqqi", fcntl.F_WRLCK, 0, 0, 0, 0))
+    except BlockingIOError as error:
         raise StoreLockedError(
-            f"another agent runs on {store}: end it, or choose another --store"
+            f"another agent runs on {place}: end it, or choose another --store"
         ) from error
 
 
