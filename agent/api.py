@@ -22,6 +22,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from agent.allocator import keep_freed_memory
 from agent.drift import Drift
 from agent.errors import StoppedError
 from agent.events import ROLLBACK, record
@@ -185,6 +186,7 @@ class Agent:
             self._take_over()
             running, session = self._running, self._running.session
             session.loop.buffer, _ = stored_buffer(session.store)  # another may have written it
+            keep_freed_memory()
             watched = session.watched(lambda _done, _of: self._go_on(), 0)
             committer = CheckedCommitter(running, self._go_on)
             done = watched.loop.calibrate(request, committer, lambda _: self._go_on())

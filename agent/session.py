@@ -107,6 +107,7 @@ class Session:
             AgentError: the store refuses, or the runtime cannot do what is asked.
             CalibError: no sensible factors can be found.
         """
+        keep_freed_memory()
         return self.loop.calibrate(request, StoreCommitter(self.store), tell)
 
     def record(self, calibration: Calibration) -> Recorded:
@@ -163,7 +164,6 @@ def open_session(store: Store, **given: float | None) -> Session:
         AgentError: nothing is installed, or it cannot be loaded; the sentence says what to do.
         DeviceModelError: the chip's description is no longer known, or the conditions cannot be.
     """
-    keep_freed_memory()
     state, bundle = _installed(store)
     package = with_memory(read_package(bundle))
     check_given(given, package.runtime)

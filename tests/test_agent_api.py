@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -28,10 +32,12 @@ from agent.running import Running, active_sequence
 from agent.serving import Serving
 from agent.session import open_session
 from agent.store.bundle import open_bundle
+from agent.store.lock import in_service, locked
 from agent.store.package import read_package
 from agent.store.store import Store
 from device_models.errors import DeviceModelError
-from tests.agent_stores import bundle, labelled, npp
+from tests.agent_stores import ROOT, bundle, labelled, npp
+from tests.shown_commands import blocks
 
 CHIP = "mismatch-30"
 WAIT_S = 60.0
@@ -278,3 +284,34 @@ def test_requests_are_answered_while_it_calibrates(agent: Agent) -> None:
     assert sum(sequence == 0 for sequence, _ in served) > 1
     for sequence, answers in served:
         np.testing.assert_array_equal(answers, agent.infer(x) if sequence else old)
+
+
+@pytest.mark.parametrize("kind", ["directory", "file"])
+def test_the_running_agents_lock_is_not_the_lock_of_changes(kind: str, tmp_path: Path) -> None:
+    place = tmp_path / "store"
+    place.mkdir() if kind == "directory" else place.touch()
+    for _ in range(2):
+        with in_service(place), place.open("rb") if kind == "file" else locked(place):
+            with pytest.raises(StoreLockedError, match="another agent runs on"), in_service(place):
+                pass
+            if kind == "file":  # as an image is locked by who changes it
+                with place.open("rb") as image:
+                    fcntl.flock(image, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_the_example_in_the_readme_runs(store: Path, tmp_path: Path) -> None:
+    (example,) = blocks((ROOT / "README.md").read_text(encoding="utf-8"), "python")
+    x, _ = labelled(20, 5)
+    np.savez(tmp_path / "digits.npz", test_x=x)
+    assert store == tmp_path / "store"
+    done = subprocess.run(
+        [sys.executable, "-c", example],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == "(5,)"
+    assert "factors 1 answer" in done.stdout

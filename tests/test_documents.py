@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import os
 import re
@@ -19,6 +20,7 @@ from agent.cli.failures import INTERRUPTED
 from agent.cli.measure import ABOVE_LIMIT
 from agent.cli.program import program, run
 from agent.errors import AgentError, StoreLockedError
+from agent.service.settings import all_settings
 from agent.workstation.demo_bundle import DEMO_BUNDLE
 from calib.graph.registry import operations
 from calib.importers.onnx_export import write_onnx
@@ -132,7 +134,7 @@ def test_the_exit_codes_are_those_of_the_program() -> None:
 
 def documented_keys(command: str) -> dict[str, set[str]]:
     """The keys of a command's row, each with those in the brackets behind it."""
-    row = re.search(rf"^\| `{command}` \| (.*) \|$", section("JSON"), re.MULTILINE)
+    row = re.search(rf"^\| `{command}`[^|]* \| (.*) \|$", section("JSON"), re.MULTILINE)
     assert row, f"README.md lists no keys of {command}"
     found = re.findall(r"`(\w+)`(?: \(([^)]*)\))?", row.group(1))
     return {key: set(re.findall(r"`(\w+)`", inner)) for key, inner in found}
@@ -152,6 +154,10 @@ def test_the_keys_are_those_that_the_commands_print(
     np.savez(tmp_path / "small.npz", x=x, y=np.arange(20) % 5)
     store, packed, data = (str(tmp_path / name) for name in ("store", "small.npp", "small.npz"))
     where = ("--store", store)
+    configuration, inputs = tmp_path / "empty.toml", tmp_path / "inputs"
+    configuration.touch()
+    inputs.mkdir()
+    np.save(inputs / "one.npy", x[0])
     cells = write_csv(tmp_path / "cells.csv", measure(Truth(mean=0.05), (0.0, 1e3)))
     for arguments in (
         ("pack", str(tmp_path / "small.onnx"), "--samples", data, "--out", packed),
@@ -161,6 +167,8 @@ def test_the_keys_are_those_that_the_commands_print(
         ("calibrate", *where),
         ("evaluate", "--data", data, *where),
         ("simulate", packed, "--data", data, "--chip", "ideal", "--chips", "2", "--workers", "1"),
+        ("config", "--config", str(configuration)),
+        ("run", "--source", str(inputs), "--once", *where),
         ("status", *where),
         ("history", *where),
         ("rollback", *where),
@@ -176,6 +184,23 @@ def test_the_keys_are_those_that_the_commands_print(
         for key, inner in listed.items():
             if inner:
                 assert inner == inner_keys(said[key]), (arguments[0], key)
+
+
+def test_every_setting_of_the_service_stands_with_its_default() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| `(.*?)` \|", section("The service"), re.MULTILINE)
+    listed = {(part, name): json.loads(default) for part, name, default in rows}
+    assert listed == {(part, spec.name): spec.default for part, spec in all_settings()}
+
+
+def test_the_unit_starts_what_is_there_as_a_user_of_its_own() -> None:
+    unit = configparser.RawConfigParser(strict=False)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]  # names as they are written
+    unit.read(ROOT / "agent/service/npp-agent.service")
+    start = unit["Service"]["ExecStart"].split()
+    assert start[0].endswith("/npp-agent")
+    assert start[1] in COMMANDS
+    hardened = {"ProtectSystem": "strict", "NoNewPrivileges": "yes", "User": "npp-agent"}
+    assert {name: unit["Service"][name] for name in hardened} == hardened
 
 
 def test_schemes_presets_and_operations_are_listed() -> None:

@@ -17,30 +17,29 @@ import os
 for _threads in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_threads] = "1"  # before NumPy is imported
 
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from bench_closed_loop import CASES, read
 from bench_report import machine, markdown_table
 
 from agent.chip import chip_of
 from agent.runtimes.base import Float32, Runtime
 from agent.runtimes.names import ONNXRUNTIME, RUNTIMES
-from agent.runtimes.output_codes import FILE_NAME, encode_output_codes
 from agent.serving import Check, Serving, check_of
 from agent.session import runtime_of
-from agent.store.package import Package
+from agent.store.bundle import open_bundle
+from agent.store.package import Package, read_package
 from calib.factors import Factors, Surrogate, no_factors
-from calib.importers import load_model
-from calib.output_ranges import output_codes
 from calib.packed import PackedNetwork
-from calib.prepare import PackOptions, prepare
 from device_models.array import State
 
+HERE = Path(__file__).resolve().parent
 PAUSE_S = 0.02
 SIZE = 0.01
 RANK = 8
@@ -57,17 +56,19 @@ class Times:
     alone: list[float] = field(default_factory=list)
     """Of swaps while nobody asks."""
 
+    processor: list[float] = field(default_factory=list)
+    """What the thread that swaps computes, whoever else does."""
+
 
 def package(data: Path, runtime: str) -> Package:
-    """ResNet-8 as `pack` makes it for a runtime."""
-    graph = load_model(data / "mlperf-tiny" / CASES[0].model)
-    train = read(data, CASES[0], 1).pack_x
-    options = PackOptions(held_back=32, references=96, scheme="int8")
-    network = prepare(graph, train, None, options)
-    files = {}
-    if runtime == ONNXRUNTIME:
-        files[FILE_NAME] = encode_output_codes(output_codes(graph, network, train))
-    return Package(network, "resnet8", runtime, files)
+    """ResNet-8 as `npp-agent pack` makes it for a runtime."""
+    model, samples = data / "mlperf-tiny" / "resnet8_float.tflite", data / "cifar10.npz"
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = Path(folder) / "network.npp"
+        command = [sys.executable, "-m", "agent.cli", "pack", str(model), "--key", "train"]
+        command += ["--samples", str(samples), "--runtime", runtime, "--out", str(bundle)]
+        subprocess.run(command, cwd=HERE.parent, check=True, stdout=subprocess.DEVNULL)
+        return read_package(open_bundle(bundle))
 
 
 def factors_of(network: PackedNetwork, seed: int) -> Factors:
@@ -113,7 +114,9 @@ def swaps(serving: Serving, sets: list[tuple[Factors, Check]], times: Times, cou
     """Swap so many times, with pauses."""
     for number in range(1, count + 1):
         factors, check = sets[number % len(sets)]
+        started = time.thread_time()
         done = serving.swap(factors, number, check)
+        times.processor.append(1000 * (time.thread_time() - started))
         if not done.accepted:
             raise SystemExit(done.reason)
         times.swap.append(1000 * done.seconds)
@@ -142,6 +145,7 @@ def measure(runtime: Runtime, network: PackedNetwork, rounds: int, count: int) -
         nobody = Times()
         swaps(serving, sets, nobody, count)
         times.alone += nobody.swap
+        times.processor += nobody.processor
         started = time.monotonic()
         for into in (times.swapping, times.quiet):
             stop = threading.Event()
@@ -171,6 +175,7 @@ def report(data: Path, runtime_name: str, rounds: int, count: int) -> str:
     before, with_one, with_two = memory(runtime, packed.network)
     times = measure(runtime, packed.network, rounds, count)
     rows = [
+        ["processor time of a swap", *text(times.processor)],
         ["a swap while nobody asks", *text(times.alone)],
         ["a swap while requests are answered", *text(times.swap)],
         ["loading the model in that", *text(times.load)],

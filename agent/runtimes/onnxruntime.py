@@ -72,12 +72,17 @@ class OnnxRuntime:
         return Trace(answers, self._tapped(samples, factors, taps))
 
     def loaded(self, factors: Factors) -> Answer:
-        """See `agent.runtimes.base.Runtime.loaded`; a session of its own, that no other run uses.
+        """See `agent.runtimes.base.Runtime.loaded`.
+
+        The session is new, and takes the place of the one that other runs with these factors have
+        used so far: sessions change nothing in themselves, so that one is enough for all.
 
         Raises:
             RuntimeUnavailableError: onnxruntime does not take the network.
         """
-        return partial(self._answers, self._new_session(factors, []))
+        session = self._new_session(factors, [])
+        self._keep((id(factors), ()), factors, session)
+        return partial(self._answers, session)
 
     def _answers(self, session: OnnxSession, samples: Float32) -> Float32:
         parts = [
@@ -120,12 +125,16 @@ class OnnxRuntime:
         names = tuple(layer.name for layer in tapped)
         key = (id(factors), names)
         if key not in self._loaded:
-            session = self._new_session(factors, tapped)
-            self._loaded[key] = (factors, session)  # held, so that no others take their identity
+            self._keep(key, factors, self._new_session(factors, tapped))
+        self._loaded.move_to_end(key)
+        return self._loaded[key][1]
+
+    def _keep(self, key: tuple[Any, ...], factors: Factors, session: OnnxSession) -> None:
+        """Remember a session; the factors are held, so that no others take their identity."""
+        self._loaded[key] = (factors, session)
         self._loaded.move_to_end(key)
         while len(self._loaded) > SESSIONS:
             self._loaded.popitem(last=False)
-        return self._loaded[key][1]
 
     def _new_session(self, factors: Factors, tapped: list[LinearLayer]) -> OnnxSession:
         names = tuple(layer.name for layer in tapped)

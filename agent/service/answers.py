@@ -81,6 +81,6 @@ def _class(answer: NDArray[np.float32]) -> int | None:
 
 
 def _numbers(answer: NDArray[np.float32]) -> Iterator[float | None]:
-    """The values with the digits that float32 has; null where they are not finite."""
+    """The values with the nine digits that float32 needs; null where they are not finite."""
     for value in answer.ravel().tolist():
-        yield float(f"{value:.8g}") if math.isfinite(value) else None
+        yield float(f"{value:.9g}") if math.isfinite(value) else None

@@ -12,7 +12,7 @@ import contextlib
 import os
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,9 +45,17 @@ class DirectorySource:
         directory: where they appear.
         settings: how often to look, and what becomes of a file that was answered.
         once: end when every file has been taken, instead of waiting for more.
+        clock: seconds that only grow.
     """
 
-    def __init__(self, directory: Path, settings: DirectorySettings, *, once: bool = False) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        settings: DirectorySettings,
+        *,
+        once: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Nothing has been seen.
 
         Raises:
@@ -59,6 +67,7 @@ class DirectorySource:
                 "directory.after to keep"
             )
         self._directory, self._settings, self._once = directory, settings, once
+        self._clock = clock
         self._seen: dict[str, _Seen] = {}
         self._complete: deque[str] = deque()
         self._frames: deque[Frame] = deque()
@@ -72,9 +81,9 @@ class DirectorySource:
         Raises:
             InputError: the directory cannot be read.
         """
-        ends_s = time.monotonic() + timeout_s
+        ends_s = self._clock() + timeout_s
         while not self._frames and not self._complete:
-            now_s = time.monotonic()
+            now_s = self._clock()
             if now_s - self._looked_s >= self._settings.poll_s:
                 self._looked_s = now_s
                 if not self._look(now_s) and self._once and not self._complete:

@@ -26,12 +26,12 @@ PRIORITIES = {"debug": 7, "info": 6, "notice": 5, "warning": 4, "error": 3}
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:;/+@%()\[\]-]+")
 
 
-def is_journal(descriptor: int, environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether a file descriptor leads to systemd's journal."""
+def is_journal(stream: TextIO, environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether a stream leads to systemd's journal."""
     named = environment.get("JOURNAL_STREAM", "")
     try:
-        facts = os.fstat(descriptor)
-    except OSError:
+        facts = os.fstat(stream.fileno())
+    except OSError:  # also where a stream has no descriptor
         return False
     return named == f"{facts.st_dev}:{facts.st_ino}"
 
@@ -80,7 +80,7 @@ class Log:
 
 def stderr_log(level: str) -> Log:
     """The log of this process."""
-    return Log(sys.stderr, level, journal=is_journal(sys.stderr.fileno()))
+    return Log(sys.stderr, level, journal=is_journal(sys.stderr))
 
 
 def fields_text(fields: Mapping[str, object]) -> str:

@@ -55,6 +55,21 @@ class RatioWatch:
         return self.agent.drift(judgement)
 
 
+_Runs = tuple[str, object, int]
+"""What runs: the bundle, the chip, and the number of the factors."""
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """New factors that have to show themselves."""
+
+    before: Judgement
+    """How the chip did with the old ones."""
+
+    runs: _Runs
+    """What is on trial."""
+
+
 @dataclass
 class _Job:
     """A calibration in its thread."""
@@ -87,9 +102,7 @@ class Keeper:
         self.settings = settings
         self._agent, self._watch, self._tell, self._clock = agent, watch, tell, clock
         self._job: _Job | None = None
-        self._before: Judgement | None = None
-        """How the chip did with the old factors, while new ones are on trial."""
-
+        self._trial: _Trial | None = None
         self._runs = self._what_runs()
         history = agent.session.store.read_history().entries
         self._attempts = attempts_in(history, time.time(), clock())
@@ -100,15 +113,14 @@ class Keeper:
         Returns:
             Whether other factors run than at the last turn, or on another chip.
         """
-        ours = self._job is not None and not self._job.thread.is_alive()
-        if ours:
+        if self._job is not None and not self._job.thread.is_alive():
             self.finish()
-        changed = self._what_runs() != self._runs
+        runs = self._what_runs()
+        changed, self._runs = runs != self._runs, runs
         if changed:
-            self._runs = self._what_runs()
             self._watch.begin()
-            if not ours:
-                self._before = None  # what was on trial is not what runs
+        if self._trial is not None and self._trial.runs != runs:
+            self._trial = None
         return changed
 
     def round(self, done: Round) -> None:
@@ -116,8 +128,8 @@ class Keeper:
         try:
             drift = self._watch.look(done.judgement)
             self._tell_round(done, drift)
-            if self._before is not None and done.sequence == self._agent.sequence:
-                self._judge(self._before, done.judgement)
+            if self._trial is not None and self._trial.runs == self._what_runs():
+                self._judge(self._trial.before, done.judgement)
                 return
             self._decide(drift)
         except (AgentError, CalibError, DeviceModelError) as error:
@@ -131,7 +143,7 @@ class Keeper:
             self._ended(job)
 
     def _decide(self, drift: Drift) -> None:
-        busy = self._job is not None or self._before is not None
+        busy = self._job is not None or self._trial is not None
         now_s = self._clock()
         situation = Situation(now_s, drift, self._agent.sequence, self._attempts, busy)
         decision = decide(self.settings, situation)
@@ -177,23 +189,23 @@ class Keeper:
             "reason": verdict.reason,
         }
         self._tell(Notice("calibration", figures, "notice"))
-        self._before = verdict.before if verdict.accepted else None
+        self._trial = _Trial(verdict.before, self._what_runs()) if verdict.accepted else None
 
     def _judge(self, before: Judgement, now: Judgement) -> None:
         """End the trial of new factors."""
         problem = trial_problem(before, now)
         if problem is None:
-            self._before = None
+            self._trial = None
             self._tell(Notice("trial", {"passed": True, "factors": self._agent.sequence}))
             return
         failed = self._agent.sequence
         self._agent.rollback(trial=True)
-        self._before = None
+        self._trial = None
         self._attempted(helped=False)
         factors = self._agent.sequence
         self._tell(warning("trial", problem, passed=False, failed=failed, factors=factors))
 
-    def _what_runs(self) -> tuple[str, object, int]:
+    def _what_runs(self) -> _Runs:
         installed = self._agent.session.installed
         return installed.bundle_id, installed.chip, self._agent.sequence
 

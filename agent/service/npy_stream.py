@@ -39,6 +39,9 @@ class NpyStream:
         """Nothing has arrived."""
         self._where = where
         self._held = bytearray()
+        self._at = 0
+        """How much of that has been read; it is dropped once for each piece, not for each array."""
+
         self._frames = 0
 
     def feed(self, data: bytes) -> list[NDArray[Any]]:
@@ -56,6 +59,9 @@ class NpyStream:
         except InputError:
             if not found:
                 raise
+        finally:
+            del self._held[: self._at]
+            self._at = 0
         return found
 
     def finish(self) -> None:
@@ -75,17 +81,18 @@ class NpyStream:
         if header is None:
             return None
         begin, shape, fortran, dtype = header
-        size = math.prod(shape) * dtype.itemsize
-        if len(self._held) < begin + size:
+        end = begin + math.prod(shape) * dtype.itemsize
+        if len(self._held) < end:
             return None
-        values = np.frombuffer(bytes(self._held[begin : begin + size]), dtype)
-        del self._held[: begin + size]
+        values = np.frombuffer(bytes(self._held[begin:end]), dtype)
+        self._at = end
         self._frames += 1
         return values.reshape(shape[::-1]).T if fortran else values.reshape(shape)
 
     def _header(self) -> tuple[int, tuple[int, ...], bool, np.dtype[Any]] | None:
         """Where values begin, shape, Fortran order and type; None until all of it is there."""
-        start = bytes(self._held[:_MAGIC_BYTES])
+        first = self._at
+        start = bytes(self._held[first : first + _MAGIC_BYTES])
         if not b"\x93NUMPY".startswith(start[:6]):
             raise self._wrong("does not begin as one in .npy form")
         if len(start) < _MAGIC_BYTES:
@@ -93,16 +100,17 @@ class NpyStream:
         version = start[6]
         if version not in _LENGTH_BYTES:
             raise self._wrong(f"has version {version} of NumPy's format, which is not known here")
-        values_at = _MAGIC_BYTES + _LENGTH_BYTES[version]
+        length_at = first + _MAGIC_BYTES
+        values_at = length_at + _LENGTH_BYTES[version]
         if len(self._held) < values_at:
             return None
-        length = int.from_bytes(self._held[_MAGIC_BYTES:values_at], "little")
+        length = int.from_bytes(self._held[length_at:values_at], "little")
         if length > _HEADER_LIMIT_BYTES:
             raise self._wrong(f"has a header of {length} bytes, more than {_HEADER_LIMIT_BYTES}")
         values_at += length
         if len(self._held) < values_at:
             return None
-        return values_at, *self._read_header(version, bytes(self._held[_MAGIC_BYTES:values_at]))
+        return values_at, *self._read_header(version, bytes(self._held[length_at:values_at]))
 
     def _read_header(
         self, version: int, header: bytes

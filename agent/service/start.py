@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 
 from agent.api import Agent
 from agent.notices import Notice
@@ -23,6 +23,16 @@ SWITCH_INTERVAL_S = 0.001
 """How long a thread that loads or calibrates may keep the interpreter from one that answers."""
 
 
+@contextmanager
+def _switching_often() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
+
+
 def serve(configuration: Configuration, reread: Callable[[], Configuration], *, once: bool) -> None:
     """Run the service until its source ends or a signal says stop; the main thread's work.
 
@@ -36,10 +46,10 @@ def serve(configuration: Configuration, reread: Callable[[], Configuration], *, 
         StoreLockedError: another agent runs on this store.
         AgentError: nothing is installed, or it cannot be loaded.
     """
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
     log = stderr_log(configuration.log.level)
     service = configuration.service
     with (
+        _switching_often(),
         Signals() as signals,
         closing(open_source(service.source, configuration.directory, once=once)) as source,
         Agent.open(service.store or None, follow_s=service.follow_s, tell=log) as agent,

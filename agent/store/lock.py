@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,32 +34,39 @@ def locked(directory: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def in_service(directory: Path) -> Iterator[None]:
+def in_service(place: Path) -> Iterator[None]:
     """Be the one running agent of a store; others may still change it, see `locked`.
 
-    The directory itself is locked: nothing is written, so that a store on a read-only file system
-    can be served, too.
+    A directory is locked itself: nothing is written, so that a store on a read-only file system can
+    be served, too. Of a file, all bytes are locked, which is another lock than that of `locked`.
+
+    Args:
+        place: the store's directory or file.
 
     Raises:
         StoreLockedError: another agent runs on this store.
-        StoreError: there is no such directory.
+        StoreError: there is no such directory or file.
     """
-    with disk_errors(f"lock {directory}"):
-        handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    flags = os.O_RDONLY if place.is_dir() else os.O_RDWR
+    with disk_errors(f"lock {place}"):
+        handle = os.open(place, flags | os.O_CLOEXEC)
     try:
-        with disk_errors(f"lock {directory}"):
-            _be_the_one(handle, directory)
+        with disk_errors(f"lock {place}"):
+            _be_the_one(handle, place)
         yield
     finally:
         os.close(handle)
 
 
-def _be_the_one(handle: int, directory: Path) -> None:
+def _be_the_one(handle: int, place: Path) -> None:
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if place.is_dir():
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:  # a lock of the open file, fcntl(2): type, whence, start, length (all), process
+            fcntl.fcntl(handle, fcntl.F_OFD_SETLK, struct.pack("hhqqi", fcntl.F_WRLCK, 0, 0, 0, 0))
     except BlockingIOError as error:
         raise StoreLockedError(
-            f"another agent runs on {directory}: end it, or choose another --store"
+            f"another agent runs on {place}: end it, or choose another --store"
         ) from error
 
 
