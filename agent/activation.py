@@ -81,11 +81,11 @@ def _canaries(package: Package, state: State, listeners: Listeners) -> Judgement
     Raises:
         BundleError: the answers are no numbers.
     """
-    listeners.tell("running the new bundle's held-back samples on the chip")
     watched = with_memory(package)
     conditions = remembered_conditions(state.remembered)
     generator = np.random.default_rng(package.network.seed)
     runtime: Runtime = runtime_of(watched, chip_of(state.chip), conditions, generator)
+    listeners.tell("running the new bundle's held-back samples on the chip")
     with closing(runtime):
         network = watched.network
         judged = judge_chip(runtime, network, no_factors(network.layers))

@@ -71,6 +71,8 @@ def board(store: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], f
     for line in process.stderr:
         if READY in line:
             break
+    else:
+        raise SystemExit("npp-agent run did not become ready")
     ready_s = time.perf_counter() - started_s
     drain = threading.Thread(target=process.stderr.read, daemon=True)
     drain.start()

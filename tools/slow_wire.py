@@ -47,7 +47,10 @@ class _Direction:
     def run(self) -> None:
         """Carry until told to stop."""
         while not self.stop.is_set():
-            ready, _, _ = select.select([self.source], [], [], _IDLE_S)
+            ready, _, _ = select.select([self.source], [], [], 0)
+            if not ready:  # only now the wire has been idle, and may begin anew
+                ready, _, _ = select.select([self.source], [], [], _IDLE_S)
+                self.free_at = max(self.free_at, time.monotonic())
             if ready:
                 with suppress(OSError):
                     self._carry(os.read(self.source, 4096))
@@ -55,7 +58,7 @@ class _Direction:
     def _carry(self, data: bytes) -> None:
         for at in range(0, len(data), _PIECE_BYTES):
             piece = data[at : at + _PIECE_BYTES]
-            self.free_at = max(self.free_at, time.monotonic()) + len(piece) / self.wire.bytes_per_s
+            self.free_at += len(piece) / self.wire.bytes_per_s
             time.sleep(max(self.free_at - time.monotonic(), 0))
             self._arrive(piece)
 

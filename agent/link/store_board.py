@@ -17,7 +17,13 @@ from agent.activation import activate
 from agent.errors import BundleError, InputError
 from agent.link.board import Activate, Calibrate, Facts, LayerRow, Outcome, Readable, Report, Say
 from agent.link.store_files import store_file
-from agent.link.store_knowledge import Measurement, facts_of_store, layer_rows, statistics_of
+from agent.link.store_knowledge import (
+    Measurement,
+    facts_of_store,
+    layer_rows,
+    signature,
+    statistics_of,
+)
 from agent.link.store_settings import WRITABLE, change, settings_of
 from agent.loop import CalibrationRequest
 from agent.methods import METHODS
@@ -30,8 +36,6 @@ from calib.selection import RULES
 
 REFUSED = 3
 ALARMS = ("drifted", "failed")
-_FRESH_S = 1.0
-"""For so long, facts that were read are told again: reading them takes longer than telling."""
 
 
 def _nothing() -> None:
@@ -62,14 +66,16 @@ class StoreBoard:
 
     _measured: Measurement | None = None
     _baselines: Mapping[str, float] = field(default_factory=dict)
-    _facts: tuple[float, Facts] | None = None
+    _facts: tuple[object, Facts] | None = None
+    """What was read, and what the store's files looked like then."""
+
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def facts(self) -> Facts:
         """See `Board`."""
         with self._lock:
-            now = time.monotonic()
-            if self._facts is None or now - self._facts[0] > _FRESH_S:
+            now = signature(self.store)
+            if self._facts is None or self._facts[0] != now:
                 self._facts = (now, facts_of_store(self.store, self._measured))
             return self._facts[1]
 

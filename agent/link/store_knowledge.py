@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -48,6 +49,16 @@ class Measurement:
 def layer_rows(measured: Measurement, baselines: Mapping[str, float]) -> Sequence[LayerRow]:
     """The layers, with what each was just after the calibration, where that is known."""
     return [replace(row, baseline=baselines.get(row.name)) for row in measured.layers]
+
+
+def signature(store: Store) -> object:
+    """What tells, in little time, whether a store is as it was."""
+    try:
+        with os.scandir(store.directory) as entries:
+            found = [(one.name, one.stat(follow_symlinks=False)) for one in entries]
+    except OSError:
+        return None
+    return sorted((name, facts.st_size, facts.st_mtime_ns) for name, facts in found)
 
 
 def facts_of_store(store: Store, measured: Measurement | None) -> Facts:
