@@ -1,14 +1,15 @@
 """Which layers get a branch, and of which rank: the graph of a file is fixed at pack time.
 
-What a branch costs is dequantising, adding and quantising again, whatever its rank; so it is the
-layers that are chosen. The worth of a branch is what the quantised layer does wrong, weighed by how
-much that moves the network's answer; the best worth for its cost goes first.
+What a branch costs is mostly there at any rank: values are taken out of their codes and put back,
+and a float kernel makes so many of A's outputs at once whether there are as many or not. So it is
+the layers that are chosen. The worth of a branch is what the quantised layer does wrong, weighed by
+how much that moves the network's answer; the best worth for its cost goes first.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +25,9 @@ from calib.packed import PackedNetwork
 from calib.ranges import nominal_products
 from calib.references import BLOCK_SAMPLES
 
-RANK_STEP = 4
-"""Ranks are multiples of this where a layer is large enough: as wide as a kernel's registers."""
+RANK_STEP = 8
+"""Ranks are multiples of this where a layer is large enough: what a float kernel makes at once, on
+a processor with NEON; twice as many on one with AVX-512."""
 
 SAMPLES = 16
 """That worth is judged by."""
@@ -33,9 +35,13 @@ SAMPLES = 16
 ALLOWED_SHARE = 0.25
 """Of the time that the plain network takes, that `auto` spends on branches."""
 
-OPERATION_COST, ELEMENT_COST, BRANCH_COST = 2.0, 20.0, 100_000.0
+OPERATION_COST, ELEMENT_COST, BRANCH_COST = 1.6, 8.0, 40_000.0
+PLAIN_ELEMENT_COST = 6.0
+TILE = 16
 """In multiply-accumulates of int8: of a multiply-accumulate of float32, of an element that changes
-between codes and float32, and of a branch at all."""
+between codes and float32, of a branch at all, and of an element that a plain layer reads or makes.
+A's outputs count in tiles. By branches of ResNet-8 and the keyword network on one core with
+AVX-512, in ai-edge-litert 2.3: within a third, mostly; of other processors they are a guess."""
 
 
 def branch_ranks(
@@ -117,9 +123,17 @@ def branch_worth(
 
 def branch_cost(layer: LinearLayer, rank: int) -> float:
     """In multiply-accumulates of int8, of one sample."""
-    operations = layer.positions * rank * (layer.inputs + layer.outputs)
-    elements = math.prod(layer.input_shape) + 2 * layer.positions * layer.outputs
+    tiled = math.ceil(rank / TILE) * TILE
+    operations = layer.positions * (tiled * layer.inputs + rank * layer.outputs)
+    elements = math.prod(layer.input_shape) + 2 * math.prod(layer.output_shape)
     return OPERATION_COST * operations + ELEMENT_COST * elements + BRANCH_COST
+
+
+def plain_cost(layers: Sequence[LinearLayer]) -> float:
+    """Of the network without branches, in the same unit."""
+    elements = sum(math.prod(one.input_shape) + math.prod(one.output_shape) for one in layers)
+    operations = sum(layer.multiply_accumulates for layer in layers)
+    return operations + PLAIN_ELEMENT_COST * elements
 
 
 def _best(network: PackedNetwork, ranks: Mapping[str, int], worth: Mapping[str, float]) -> set[str]:
@@ -129,7 +143,7 @@ def _best(network: PackedNetwork, ranks: Mapping[str, int], worth: Mapping[str, 
         for layer in network.layers
         if worth.get(layer.name)
     }
-    left = ALLOWED_SHARE * sum(layer.multiply_accumulates for layer in network.layers)
+    left = ALLOWED_SHARE * plain_cost(network.layers)
     chosen: set[str] = set()
     for name in sorted(cost, key=lambda name: worth[name] / cost[name], reverse=True):
         if cost[name] <= left or not chosen:
