@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from agent.data_file import read_data
 from agent.errors import InputError
 from agent.runtimes.names import CIM, ONNXRUNTIME
-from agent.runtimes.output_codes import FILE_NAME, decode_output_codes, encode_output_codes
+from agent.runtimes.output_codes import FILE_NAME, encode_output_codes
 from agent.store.package import Package
+from agent.workstation.tolerance import with_tolerance
 from calib.graph.model import Graph
 from calib.importers.load import load_model
 from calib.output_ranges import output_codes
 from calib.packed import PackedNetwork
 from calib.prepare import PackOptions, prepare
-from calib.rounding_tolerance import rounding_tolerance
 
 PHASES = 4
 """How often `pack` tells what it does next."""
@@ -56,15 +56,7 @@ def pack(  # noqa: PLR0913  # what a user says on one command line
     data = read_data(samples, key)
     network = prepare(graph, data.x, data.y, options, tell)
     files = runtime_files(runtime, graph, network, data.x)
-    return Package(network, model.stem, runtime, files, tolerance(network, files))
-
-
-def tolerance(network: PackedNetwork, files: Mapping[str, bytes]) -> float:
-    """What the rounding of a runtime may differ by from one processor to another; 0 for a chip."""
-    if FILE_NAME not in files:
-        return 0.0
-    names = [layer.name for layer in network.layers]
-    return rounding_tolerance(network, decode_output_codes(files[FILE_NAME], names))
+    return with_tolerance(Package(network, model.stem, runtime, files))
 
 
 @np.errstate(under="ignore")  # a number too small for its type is zero
