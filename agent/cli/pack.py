@@ -22,7 +22,7 @@ from agent.store.bundle import write_bundle
 from agent.store.package import Package, to_parts
 from agent.workstation.pack import PHASES, pack
 from agent.workstation.target import AUTO, Target
-from calib.graph.linear import uncorrected_products
+from calib.graph.linear import uncorrected
 from calib.prepare import PackOptions
 from calib.reference_plan import FORMS, MOMENT_RANK
 from calib.schemes.weights import FLOAT, SCHEMES
@@ -231,7 +231,7 @@ def describe(package: Package, out: Path, written: int) -> dict[str, Any]:
             "output_errors": dict(network.ranges.output_errors),
         },
         "branches": _branches(package),
-        "uncorrected": list(uncorrected_products(network.decision_graph, network.layers)),
+        "uncorrected": list(uncorrected(network.decision_graph)),
     }
 
 
