@@ -37,7 +37,7 @@ find_python() {
         fi
     done
     if [ "$flavour" = tflite ]; then
-        echo "tflite-runtime has no wheels but for Python 3.11, and none was found." >&2
+        echo "tflite-runtime has wheels up to Python 3.11 only, and no Python 3.11 was found." >&2
         return 3
     fi
     echo "npp-agent needs Python 3.11 or newer, and none was found." >&2

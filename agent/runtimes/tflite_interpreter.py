@@ -7,6 +7,7 @@ even then, and only making an interpreter fails; so it is NumPy's version that i
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import sys
@@ -25,6 +26,9 @@ Result = TypeVar("Result")
 Array = NDArray[Any]
 _ERRORS = (RuntimeError, TypeError, ValueError)
 """What TFLite raises: errors of its own it has none."""
+
+_GREETED = threading.Event()
+"""Set when TFLite has greeted on the standard error, which it does once in a process."""
 
 _WANTED = "the bundle wants the runtime tflite"
 _IS_64_BIT = sys.maxsize > 2**32
@@ -110,11 +114,12 @@ class TfliteModel:
         """Load the file, all memory included."""
         self._backend, self._name = backend, name
         self._one_at_a_time = threading.Lock()
-        with quietly():
+        with contextlib.nullcontext() if _GREETED.is_set() else quietly():
             self._interpreter = self._translated(
                 lambda: backend.interpreter(model_content=content, num_threads=1)
             )
             self._translated(self._interpreter.allocate_tensors)
+        _GREETED.set()
         entry = self._interpreter.get_input_details()[0]
         self._input = int(entry["index"])
         self.input_shape = tuple(int(size) for size in entry["shape"])
