@@ -184,7 +184,7 @@ class Remote:
             raise LinkLostError(self._silence(client.quality, error)) from error
         if said.get("protocol") != PROTOCOL_VERSION:
             raise LinkError(
-                f"the npp-agent {said.get('version')} at {self._reach.url} speaks version "
+                f"the npp-agent {said.get('agent')} at {self._reach.url} speaks version "
                 f"{said.get('protocol')} of our protocol, this one version {PROTOCOL_VERSION}: "
                 "use the same version on both sides"
             )

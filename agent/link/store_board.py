@@ -18,6 +18,7 @@ from agent.errors import BundleError, InputError
 from agent.link.board import Activate, Calibrate, Facts, LayerRow, Outcome, Readable, Report, Say
 from agent.link.store_files import store_file
 from agent.link.store_knowledge import (
+    KnownBundles,
     Measurement,
     facts_of_store,
     layer_rows,
@@ -69,6 +70,7 @@ class StoreBoard:
     _facts: tuple[object, Facts] | None = None
     """What was read, and what the store's files looked like then."""
 
+    _known: KnownBundles = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def facts(self) -> Facts:
@@ -76,7 +78,7 @@ class StoreBoard:
         with self._lock:
             now = signature(self.store)
             if self._facts is None or self._facts[0] != now:
-                self._facts = (now, facts_of_store(self.store, self._measured))
+                self._facts = (now, facts_of_store(self.store, self._measured, self._known))
             return self._facts[1]
 
     def statistics(self) -> Mapping[str, Mapping[str, int]]:
