@@ -25,7 +25,7 @@ from agent.link.remote import Reach, Remote
 from agent.link.server import Server
 from agent.link.service import LinkService, ServeOptions
 from agent.link.staging import StagingArea
-from agent.tasks import Listeners
+from agent.listeners import Listeners
 from tests.fakes import FakeBoard
 from tests.links import serving
 

@@ -14,8 +14,8 @@ import click
 from agent.cli.common import FILE
 from agent.cli.installed import warn
 from agent.cli.progress import Report, say
+from agent.listeners import Listeners
 from agent.service.settings import FLOW_CONTROLS, LinkSettings
-from agent.tasks import Listeners
 
 if TYPE_CHECKING:
     from agent.link.remote import Reach, Remote

@@ -13,7 +13,7 @@ from agent.link.client import Ask, Client, Event
 from agent.link.codes import PROTOCOL_VERSION, Group, Npp, Op
 from agent.link.frames import Quality
 from agent.link.port import LineSettings, open_line
-from agent.tasks import Listeners
+from agent.listeners import Listeners
 
 RECONNECT_S = 30.0
 _HELLO_TRIES = 3

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from agent import tasks
+from agent import store_tasks, tasks
 from agent.activation import activate
 from agent.errors import BundleError, InputError
 from agent.link.board import Activate, Calibrate, Facts, LayerRow, Outcome, Readable, Report, Say
@@ -26,12 +26,12 @@ from agent.link.store_knowledge import (
     statistics_of,
 )
 from agent.link.store_settings import WRITABLE, change, settings_of
+from agent.listeners import Listeners
 from agent.loop import CalibrationRequest
 from agent.methods import METHODS
 from agent.status_report import describe
 from agent.store.bundle import Bundle
 from agent.store.store import Store
-from agent.tasks import Listeners
 from calib.budget import Budget
 from calib.selection import RULES
 
@@ -98,7 +98,7 @@ class StoreBoard:
 
     def history(self, last: int | None) -> Mapping[str, Any]:
         """See `Board`."""
-        return tasks.history(self.store, last)
+        return store_tasks.history(self.store, last)
 
     def settings(self) -> Mapping[str, str]:
         """See `Board`."""
@@ -149,7 +149,7 @@ class StoreBoard:
     def rollback(self, to: int | None) -> Outcome:
         """See `Board`."""
         warnings: list[str] = []
-        document = tasks.rollback(self.store, to, Listeners(warn=warnings.append))
+        document = store_tasks.rollback(self.store, to, Listeners(warn=warnings.append))
         self._baselines, self._measured = {}, None
         self._has_changed()
         return Outcome(document, warnings=tuple(warnings), event={"event": "rollback", **document})
