@@ -20,7 +20,8 @@ from agent.installation import install, prepared
 from agent.listeners import Listeners
 from agent.measurement import judge_chip
 from agent.runtimes.base import Runtime
-from agent.session import runtime_of, with_memory
+from agent.runtimes.open import runtime_of
+from agent.session import with_memory
 from agent.store.bundle import Bundle, open_bundle
 from agent.store.package import Package
 from agent.store.state import State
@@ -67,7 +68,7 @@ def activate(
     if warning is not None:
         listeners.warn(warning)
     return {
-        "store": str(store.directory),
+        "store": str(store.path),
         **facts,
         "bytes": len(kept.data),
         "canaries": {"mean_relative_error": canaries.mean_error, "loss": canaries.loss},

@@ -96,7 +96,7 @@ class Agent:
         conditions = {"age_s": age_s, "temperature_c": temperature_c, "supply_v": supply_v}
         place.state()  # that nothing is installed is said before a directory is missed
         with contextlib.ExitStack() as ends:
-            ends.enter_context(in_service(place.directory))
+            ends.enter_context(in_service(place.path))
             agent = cls(opened(place, **conditions), tell)
             ends.callback(agent._end)
             if follow_s is not None:

@@ -13,6 +13,7 @@
         ├── NoBundleError           no bundle is installed there
         ├── StoreVersionError       the store was written in another format
         ├── NotAStoreError          the directory belongs to something else
+        ├── UntrustedStoreError     every user of the machine can write it
         ├── NothingToRollBackError  the wanted factors are not there
         └── StoreLockedError        another process works on the store (exit code 4)
 
@@ -89,6 +90,10 @@ class StoreVersionError(StoreError):
 
 class NotAStoreError(StoreError):
     """The directory holds something else than a store."""
+
+
+class UntrustedStoreError(StoreError):
+    """Every user of the machine can write the store, so what is in it is not trusted."""
 
 
 class NothingToRollBackError(StoreError):

@@ -9,6 +9,7 @@ from typing import Any
 from agent.chip import IDEAL
 from agent.errors import InputError
 from agent.runtimes.names import CIM
+from agent.runtimes.open import check_files
 from agent.store.bundle import Bundle, open_bundle
 from agent.store.package import Package, package_bytes, read_package
 from agent.store.state import State
@@ -51,6 +52,7 @@ def install(store: Store, bundle: Bundle, package: Package, chip: Mapping[str, A
 
     Raises:
         InputError: a chip for a runtime that is no emulator.
+        BundleError: what it holds for its runtime is not of its network.
         StoreError: the store refuses; what was installed before still is.
     """
     if package.runtime != CIM and chip.get("name") != IDEAL:
@@ -58,4 +60,5 @@ def install(store: Store, bundle: Bundle, package: Package, chip: Mapping[str, A
             f"the runtime {package.runtime} is no emulator: --chip must be {IDEAL}, not "
             f"{chip.get('name')}"
         )
+    check_files(package)
     return store.install(bundle, chip)

@@ -19,15 +19,11 @@ from agent.buffer import SampleBuffer
 from agent.chip import chip_of
 from agent.conditions import changed, check_given, named, remembered_conditions
 from agent.drift import Drift, baseline_of, drift
-from agent.errors import BundleError, RuntimeUnavailableError, StoreError
+from agent.errors import StoreError
 from agent.events import CALIBRATION, record
 from agent.loop import Calibration, CalibrationRequest, ClosedLoop, Commit, Tell
 from agent.report import history_fields
-from agent.runtimes.base import Runtime
-from agent.runtimes.cim import CimRuntime
-from agent.runtimes.names import ONNXRUNTIME, RUNTIMES
-from agent.runtimes.onnxruntime import OnnxRuntime
-from agent.runtimes.output_codes import FILE_NAME, decode_output_codes
+from agent.runtimes.open import runtime_of
 from agent.store.bundle import Bundle
 from agent.store.package import Package, read_package
 from agent.store.state import State as InstalledState
@@ -38,9 +34,8 @@ from calib.factor_codes import decode_factors
 from calib.factors import Factors, no_factors
 from calib.packed import PackedNetwork
 from calib.remembered_references import remembering
-from calib.schemes.weights import FLOAT, SCHEMES
 from calib.verify import Judgement
-from device_models.array import Chip, State, cautions
+from device_models.array import State, cautions
 
 
 @dataclass(frozen=True)
@@ -94,7 +89,7 @@ class Session:
 
     def drift(self, now: Judgement) -> Drift:
         """How the chip does now, against how it did after its calibration."""
-        return drift(now.mean_error, self.baseline)
+        return drift(now.mean_error, self.baseline, self.package.tolerance)
 
     def calibrate(self, request: CalibrationRequest, tell: Tell = lambda _: None) -> Calibration:
         """Close the loop once; accepted factors are durable when this returns.
@@ -197,51 +192,6 @@ def open_session(store: Store, **given: float | None) -> Session:
             *cautions(chip, conditions),
         ),
     )
-
-
-def runtime_of(
-    package: Package,
-    chip: Chip,
-    conditions: State,
-    generator: np.random.Generator,
-    *,
-    fast: bool = False,
-) -> Runtime:
-    """What runs a package's main path.
-
-    Args:
-        package: what the bundle holds.
-        chip: which chip.
-        conditions: its age, temperature and supply.
-        generator: where read noise is drawn from.
-        fast: compute in a statistically equal form where the chip's model has one.
-
-    Raises:
-        RuntimeUnavailableError: this version has no such runtime, or the package is not quantised.
-    """
-    if package.runtime not in RUNTIMES:
-        raise RuntimeUnavailableError(
-            f"the bundle wants the runtime {package.runtime!r}, this npp-agent has "
-            f"{', '.join(RUNTIMES)}; pack the model for one of these"
-        )
-    if package.network.scheme == FLOAT:
-        raise RuntimeUnavailableError(
-            f"the bundle of {package.model} holds float weights: install it with --scheme "
-            f"{', '.join(SCHEMES)}"
-        )
-    if package.runtime == ONNXRUNTIME:
-        return _onnx_runtime(package)
-    return CimRuntime(package.network, chip, conditions, generator, fast=fast)
-
-
-def _onnx_runtime(package: Package) -> Runtime:
-    if FILE_NAME not in package.files:
-        raise BundleError(
-            f"the bundle of {package.model} has no file {FILE_NAME}, which the runtime "
-            f"{ONNXRUNTIME} needs; pack the model again"
-        )
-    names = [layer.name for layer in package.network.layers]
-    return OnnxRuntime(package.network, decode_output_codes(package.files[FILE_NAME], names))
 
 
 def _installed(store: Store) -> tuple[InstalledState, Bundle]:

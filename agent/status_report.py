@@ -58,7 +58,7 @@ def describe(store: Store) -> dict[str, Any]:
     entries = store.read_history().entries
     calibrations = [entry for entry in entries if entry.get("event") == CALIBRATION]
     return {
-        "store": str(found.directory),
+        "store": str(found.path),
         "sequence": found.sequence,
         "older": list(found.older),
         "model": facts.model,

@@ -55,6 +55,11 @@ class Surrogate:
         return self.gain.size + self.offset.size + self.a.size + self.b.size
 
     @property
+    def has_branch(self) -> bool:
+        """Whether A and B change anything."""
+        return bool(self.a.any() and self.b.any())
+
+    @property
     def is_identity(self) -> bool:
         """Whether it changes nothing."""
         return not self.rank and bool((self.gain == 1).all() and not self.offset.any())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 import numpy as np
 
@@ -34,6 +35,9 @@ METRIC_FLOOR = 1.0
 
 WEIGHT_FLOOR = 1e-3
 """Of the layers' weights, relative to their mean: what moved no reference may move a sample yet."""
+
+NO_LIMITS: Mapping[str, int] = MappingProxyType({})
+"""Of the layers' ranks."""
 
 
 @dataclass(frozen=True)
@@ -162,25 +166,39 @@ def plan_together(network: PackedNetwork, fits: Fits, budget: Budget) -> Plan:
 
 
 def plan_one_by_one(
-    network: PackedNetwork, fits: Iterable[tuple[str, LayerFit]], budget: Budget
+    network: PackedNetwork,
+    fits: Iterable[tuple[str, LayerFit]],
+    budget: Budget,
+    largest: Mapping[str, int] = NO_LIMITS,
 ) -> Plan:
-    """Solve layers as they come, so that no two fits need be there at once; see `plan_together`."""
+    """Solve layers as they come, so that no two fits need be there at once; see `plan_together`.
+
+    Args:
+        network: the packed network, with the layers' metrics.
+        fits: of every layer, all that was gathered.
+        budget: what the factors may cost.
+        largest: by layer, the most components that it may get; any number where it is not named.
+    """
     left = left_for_branches(budget, network.layers)
-    expected = int(uniform_rank(left, network.layers))
-    solved = {name: solved_layer(network, fit, expected) for name, fit in fits}
-    return plan_solved(network, solved, budget)
+    rank = int(uniform_rank(left, network.layers))
+    solved = {
+        name: solved_layer(network, fit, min(rank, largest.get(name, rank))) for name, fit in fits
+    }
+    return plan_solved(network, solved, budget, largest)
 
 
-def plan_solved(network: PackedNetwork, solved: Solved, budget: Budget) -> Plan:
-    """Share a budget among layers that are solved already; see `plan_together`.
+def plan_solved(
+    network: PackedNetwork, solved: Solved, budget: Budget, largest: Mapping[str, int] = NO_LIMITS
+) -> Plan:
+    """Share a budget among layers that are solved already; see `plan_one_by_one`.
 
     Raises:
         CalibError: the budget does not even hold gains and offsets.
     """
     left = left_for_branches(budget, network.layers)
-    first = allocate(_offers(network, solved), left)
+    first = allocate(_offers(network, solved, largest), left)
     fitting = {name: one.beside(*head_of(one.worth, first[name])) for name, one in solved.items()}
-    bits = allocate(_offers(network, fitting), left)
+    bits = allocate(_offers(network, fitting, largest), left)
     final = {
         name: one if bits[name] or not first[name] else one.beside(0, 0.0)
         for name, one in fitting.items()
@@ -188,10 +206,12 @@ def plan_solved(network: PackedNetwork, solved: Solved, budget: Budget) -> Plan:
     return Plan(final, bits)
 
 
-def _offers(network: PackedNetwork, solved: Solved) -> dict[str, LayerOffer]:
+def _offers(
+    network: PackedNetwork, solved: Solved, largest: Mapping[str, int]
+) -> dict[str, LayerOffer]:
     weights = layer_weights({name: one.metric.weight for name, one in solved.items()})
     return {
-        name: LayerOffer(one.worth * weights[name], _rungs(network, one.layer))
+        name: LayerOffer(one.worth[: largest.get(name)] * weights[name], _rungs(network, one.layer))
         for name, one in solved.items()
     }
 

@@ -64,6 +64,9 @@ class PackedNetwork:
     budget_mac_share: float | None = None
     """The surrogates' multiply-accumulates, at most, as a share of the network's."""
 
+    budget_slowdown: float | None = None
+    """The time of a sample with branches, at most, in times of that without any."""
+
     @property
     def has_samples(self) -> bool:
         """Whether there are samples to run through the network, or moments of single layers."""
@@ -73,7 +76,7 @@ class PackedNetwork:
     def budget(self) -> Budget:
         """What factors may cost, unless a calibration is told otherwise."""
         rank = self.rank if self.budget_bytes is None else None
-        return Budget(rank, self.budget_bytes, self.budget_mac_share)
+        return Budget(rank, self.budget_bytes, self.budget_mac_share, self.budget_slowdown)
 
     @property
     def decision_graph(self) -> Graph:
@@ -143,6 +146,13 @@ def requantised(network: PackedNetwork, scheme: str) -> PackedNetwork:
         )
     quantise = scheme_named(scheme).quantise
     codes = {name: quantise(weight) for name, weight in as_float32(network.float_weights).items()}
+    return with_codes(network, scheme, codes)
+
+
+def with_codes(
+    network: PackedNetwork, scheme: str, codes: Mapping[str, QuantisedWeights]
+) -> PackedNetwork:
+    """The network with these codes for its weights; float ones stay if references need them."""
     nominal = {name: code.values() for name, code in codes.items()}
     graph = with_weights(network.graph, network.layers, nominal)
     keep_float = network.references_as in FLOAT_WEIGHTS_NEEDED

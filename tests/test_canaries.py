@@ -34,6 +34,7 @@ from agent.store.store import Store
 from calib.factors import Factors
 from calib.layer_error import LayerError
 from calib.verify import Judgement
+from device_models.errors import DeviceModelError
 from tests.agent_stores import npp
 from tests.test_agent_api import put
 
@@ -165,6 +166,28 @@ def test_canaries_step_aside_for_a_change(agent: Agent) -> None:
         assert session is not None
         canaries.turn(idle=True)
         assert canaries._ran == 0
+
+
+class Broken:
+    """A board that has fallen off."""
+
+    def run(self, *_: Any) -> Trace:
+        raise DeviceModelError("no board at the port")
+
+
+def test_a_board_that_does_not_answer_ends_the_round_for_a_while(agent: Agent) -> None:
+    clock = Clock()
+    canaries = Canaries(agent, ALWAYS, clock)
+    canaries.turn(idle=True)
+    canaries._measuring._runtime = Broken()  # type: ignore[union-attr,assignment]  # it has begun
+    clock.now_s += 100.0
+    with pytest.raises(DeviceModelError):
+        canaries.turn(idle=True)
+    for _ in range(9):
+        clock.now_s += 1.0
+        assert canaries.turn(idle=True) is None
+        assert canaries._measuring is None
+    assert rounds(canaries, clock).canaries == HELD_BACK
 
 
 # What follows from a round.

@@ -65,7 +65,7 @@ def test_a_32_bit_board_is_told_of_the_package_that_exists_for_it() -> None:
     found = packages.abilities(board(numpy="1.26.4"), bits=32, has_module=lambda _module: True)
     by_name = {ability.name: ability for ability in found}
     assert by_name["run on tflite (runtime tflite)"].install == (
-        "python -m pip install tflite-runtime 'numpy<2'"
+        "python -m pip install 'npp-agent[tflite]'"
     )
     assert by_name["run on onnxruntime (runtime onnxruntime)"].install is None
 

@@ -17,6 +17,7 @@ import pytest
 from agent import __version__
 from agent.cli.commands import COMMANDS
 from agent.cli.failures import INTERRUPTED
+from agent.cli.fsck import DAMAGED
 from agent.cli.measure import ABOVE_LIMIT
 from agent.cli.program import program, run
 from agent.errors import AgentError, StoreLockedError
@@ -131,7 +132,7 @@ def test_the_exit_codes_are_those_of_the_program() -> None:
     listed = {
         int(code) for code in re.findall(r"^\| (\d+) \|", section("Exit codes"), re.MULTILINE)
     }
-    codes = {AgentError.exit_code, StoreLockedError.exit_code, ABOVE_LIMIT, INTERRUPTED}
+    codes = {AgentError.exit_code, StoreLockedError.exit_code, ABOVE_LIMIT, DAMAGED, INTERRUPTED}
     assert listed == codes | {0, 2, 3}
 
 
@@ -157,6 +158,7 @@ def test_the_keys_are_those_that_the_commands_print(
     np.savez(tmp_path / "small.npz", x=x, y=np.arange(20) % 5)
     store, packed, data = (str(tmp_path / name) for name in ("store", "small.npp", "small.npz"))
     where = ("--store", store)
+    (tmp_path / "life.toml").write_text('chip = "ideal"\ndays = 0.1\n', encoding="utf-8")
     configuration, inputs = tmp_path / "empty.toml", tmp_path / "inputs"
     configuration.touch()
     inputs.mkdir()
@@ -170,11 +172,14 @@ def test_the_keys_are_those_that_the_commands_print(
         ("calibrate", *where),
         ("evaluate", "--data", data, *where),
         ("simulate", packed, "--data", data, "--chip", "ideal", "--chips", "2", "--workers", "1"),
+        ("simulate-life", packed, str(tmp_path / "life.toml"), "--data", data),
         ("config", "--config", str(configuration)),
         ("run", "--source", str(inputs), "--once", *where),
         ("status", *where),
         ("history", *where),
         ("rollback", *where),
+        ("fsck", *where),
+        ("format-store", str(tmp_path / "card.img"), "--size-kib", "512"),
         ("uninstall", *where),
         ("devices",),
         ("fit-device", str(cells), "--out", str(tmp_path / "ours.toml")),

@@ -47,7 +47,12 @@ HOME_OF = {
 
 # A board has none of these; what imports them at its top is not for a board.
 WORKSTATION_ONLY = ("agent.workstation", "calib.importers", "calib.train")
-WORKSTATION_COMMANDS = {"agent.cli.pack", "agent.cli.demo", "agent.cli.simulate"}
+WORKSTATION_COMMANDS = {
+    "agent.cli.pack",
+    "agent.cli.demo",
+    "agent.cli.simulate",
+    "agent.cli.simulate_life",
+}
 
 
 @dataclass(frozen=True)

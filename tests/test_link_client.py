@@ -17,7 +17,7 @@ from agent.link.server import Server
 from agent.link.session import Access
 from agent.link.staging import StagingArea
 from agent.link.upload import upload
-from tests.fakes import BoardLine, FakeBoard
+from tests.link_fakes import BoardLine, FakeBoard
 
 KEY = bytes(range(32))
 FAST = 1e9

@@ -17,7 +17,7 @@ from agent.link.messages import Header, Message, decode, encode
 from agent.link.server import Server
 from agent.link.session import Access
 from agent.link.staging import StagingArea
-from tests.fakes import FakeBoard
+from tests.link_fakes import FakeBoard
 from tests.link_fuzz import fuzzed
 
 LIMIT_BYTES = 100_000

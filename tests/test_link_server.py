@@ -20,7 +20,7 @@ from agent.link.messages import Header, Message, decode, encode
 from agent.link.server import Server
 from agent.link.session import Access
 from agent.link.staging import StagingArea
-from tests.fakes import FakeBoard
+from tests.link_fakes import FakeBoard
 from tests.link_requests import REQUESTS
 
 ANSWERS = Path(__file__).with_name("link_answers.json")

@@ -26,7 +26,7 @@ from agent.link.server import Server
 from agent.link.service import LinkService, ServeOptions
 from agent.link.staging import StagingArea
 from agent.listeners import Listeners
-from tests.fakes import FakeBoard
+from tests.link_fakes import FakeBoard
 from tests.links import serving
 
 KEY = bytes(range(32))

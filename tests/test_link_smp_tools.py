@@ -26,7 +26,7 @@ from smpclient.requests import settings_management as settings
 from smpclient.requests import statistics_management as statistics
 from smpclient.transport.serial import SMPSerialTransport
 
-from tests.fakes import FakeBoard
+from tests.link_fakes import FakeBoard
 from tests.links import serving
 
 SMPMGR = Path(sys.executable).with_name("smpmgr")

@@ -31,8 +31,8 @@ from bench_report import machine, markdown_table
 from agent.chip import chip_of
 from agent.runtimes.base import Float32, Runtime
 from agent.runtimes.names import ONNXRUNTIME, RUNTIMES
+from agent.runtimes.open import runtime_of
 from agent.serving import Check, Serving, check_of
-from agent.session import runtime_of
 from agent.store.bundle import open_bundle
 from agent.store.package import Package, read_package
 from calib.factors import Factors, Surrogate, no_factors

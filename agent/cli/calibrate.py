@@ -72,6 +72,7 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
     rank: int | None,
     budget_bytes: int | None,
     budget_mac_share: float | None,
+    budget_slowdown: float | None,
     dry_run: bool,  # noqa: FBT001  # click passes flags by name
     conditions: Mapping[str, float | None],
     line: LineChoice,
@@ -81,7 +82,7 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
 
     Samples that took no part in the fit decide. Exit code 3: refused, the old factors stay.
     """
-    budget = chosen_budget(context, rank, budget_bytes, budget_mac_share)
+    budget = chosen_budget(context, rank, budget_bytes, budget_mac_share, budget_slowdown)
     request = CalibrationRequest(samples, select, method, budget, dry_run)
     with progress("calibrating") as report:
         if line:
@@ -106,6 +107,7 @@ def _body(request: CalibrationRequest, conditions: Mapping[str, float | None]) -
         "rank": budget.rank,
         "budget_bytes": budget.bytes,
         "budget_mac_share": budget.mac_share,
+        "budget_slowdown": budget.slowdown,
         "dry_run": request.dry_run or None,
         **conditions,
     }
@@ -148,10 +150,13 @@ def verdict_text(document: dict[str, Any]) -> str:
 
 def _budget_text(budget: dict[str, Any]) -> str:
     """What the factors take, and of how much where there is a limit."""
-    size, share = budget["bytes"], budget["mac_share"]
+    size, share, time = budget["bytes"], budget["mac_share"], budget["slowdown"]
     of_bytes = "" if size["allowed"] is None else f" of at most {bytes_text(size['allowed'])}"
     of_share = "" if share["allowed"] is None else f", at most {share['allowed']:.1%}"
+    of_time = ""
+    if time["used"] is not None:
+        of_time = f"; {time['used']:.2f} times the time, at most {time['allowed']:.3g}"
     return (
         f"{bytes_text(size['used'])}{of_bytes}; "
-        f"{share['used']:.1%} more multiply-accumulates{of_share}"
+        f"{share['used']:.1%} more multiply-accumulates{of_share}{of_time}"
     )

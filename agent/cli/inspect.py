@@ -67,6 +67,7 @@ def _parts(bundle: Bundle) -> dict[str, int]:
 
 def report(document: dict[str, Any], *, constants: bool = False) -> str:
     """The document for a reader."""
+    computed = any(layer["computed_as"] for layer in document["layers"])
     rows: list[list[Cell]] = [
         [
             layer["name"],
@@ -75,11 +76,13 @@ def report(document: dict[str, Any], *, constants: bool = False) -> str:
             layer["groups"],
             layer["positions"],
             layer["bits_mean"],
+            *([layer["computed_as"]] if computed else []),
             layer["bytes"],
         ]
         for layer in document["layers"]
     ]
-    layers = table(["layer", "op", "weights", "groups", "positions", "bits", "bytes"], rows)
+    columns = ["layer", "op", "weights", "groups", "positions", "bits"]
+    layers = table([*columns, *(["computed"] if computed else []), "bytes"], rows)
     parts = table(["part", "bytes"], [[name, size] for name, size in document["parts"].items()])
     sections = [_facts(document), layers]
     if document["energy"]:
@@ -91,7 +94,7 @@ def report(document: dict[str, Any], *, constants: bool = False) -> str:
 
 
 def _facts(document: dict[str, Any]) -> str:
-    share = document["surrogate_mac_share"]
+    share, left = document["surrogate_mac_share"], document["uncorrected"]
     limit = bytes_text(document["surrogate_bytes"])
     return pairs(
         [
@@ -102,6 +105,7 @@ def _facts(document: dict[str, Any]) -> str:
                 "budget",
                 f"{budget_text(document['budget'])}: at most {limit} of factors",
             ),
+            *([("uncorrected", ", ".join(left) + ", in float")] if left else []),
             ("size", bytes_text(document["bytes"])),
             ("references", references_text(document["references"])),
             ("operations", f"{document['multiply_accumulates']:,} multiply-accumulates"),

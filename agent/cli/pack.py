@@ -1,4 +1,4 @@
-"""`npp-agent pack`: a float model and samples become a bundle."""
+"""`npp-agent pack`: a model and samples become a bundle."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from agent.cli.budget import budget_options, budget_text, chosen_budget, rank_option
 from agent.cli.common import FILE, emit, json_option
@@ -15,10 +16,13 @@ from agent.cli.references import references_text
 from agent.cli.table import pairs
 from agent.cli.units import bytes_text
 from agent.inspection import references_document
-from agent.runtimes.names import CIM, RUNTIMES
+from agent.runtimes.names import CIM, RUNTIMES, TFLITE
+from agent.runtimes.tflite_plan import FILE_NAME, PRE_ACTIVATION, SURROGATES_AT, decode_plan
 from agent.store.bundle import write_bundle
 from agent.store.package import Package, to_parts
 from agent.workstation.pack import PHASES, pack
+from agent.workstation.target import AUTO, Target
+from calib.graph.linear import uncorrected_products
 from calib.prepare import PackOptions
 from calib.reference_plan import FORMS, MOMENT_RANK
 from calib.schemes.weights import FLOAT, SCHEMES
@@ -95,7 +99,23 @@ from calib.schemes.weights import FLOAT, SCHEMES
     type=click.Choice(RUNTIMES),
     default=CIM,
     show_default=True,
-    help="What will run the main path: cim is the emulated chip, onnxruntime the processor.",
+    help="What will run the main path: cim is the emulated chip; the others, the processor.",
+)
+@click.option(
+    "--surrogates-at",
+    type=click.Choice(SURROGATES_AT),
+    default=PRE_ACTIVATION,
+    show_default=True,
+    help="tflite: correct before the activation, or behind it, which leaves the kernels as they "
+    "are in a quantised file.",
+)
+@click.option(
+    "--branches",
+    default=AUTO,
+    show_default=True,
+    metavar="all|none|auto|NAMES",
+    help="tflite: the layers that get a branch, names with commas between; others have a gain and "
+    "an offset.",
 )
 @click.option(
     "--seed",
@@ -117,21 +137,24 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
     rank: int,
     budget_bytes: int | None,
     budget_mac_share: float | None,
+    budget_slowdown: float | None,
     references: int,
     held_back: int,
     references_as: str,
     moment_rank: int,
     budget_kib: int,
     runtime: str,
+    surrogates_at: str,
+    branches: str,
     seed: int,
     as_json: bool,  # noqa: FBT001  # click passes flags by name
 ) -> None:
-    """Pack a float .onnx or .tflite MODEL into a bundle for a board.
+    """Pack a float .onnx or .tflite MODEL, or an int8 .tflite one, into a bundle for a board.
 
     The samples are taken in the file's order: first the held-back ones, which judge new factors,
     then the references, from which they are fitted. Labels are only looked at to check them.
     """
-    chosen_budget(context, rank, budget_bytes, budget_mac_share)
+    chosen_budget(context, rank, budget_bytes, budget_mac_share, budget_slowdown)
     options = PackOptions(
         scheme=scheme,
         activation_bits=activation_bits,
@@ -144,16 +167,34 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
         seed=seed,
         surrogate_bytes=budget_bytes,
         surrogate_mac_share=budget_mac_share,
+        slowdown=budget_slowdown,
     )
-    package = _packed(model, samples, key, options, runtime)
+    target = _target(context, runtime, surrogates_at, branches)
+    package = _packed(model, samples, key, options, target)
     document, arrays = to_parts(package)
     written = write_bundle(out, document, arrays, package.files)
     result = describe(package, out, written)
     emit(result, as_json=as_json, table=_table(result))
 
 
+def _target(context: click.Context, runtime: str, surrogates_at: str, branches: str) -> Target:
+    """What to pack for.
+
+    Raises:
+        click.UsageError: an option that the runtime does not have.
+    """
+    for name in ("surrogates_at", "branches"):
+        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if given and runtime != TFLITE:
+            option = f"--{name.replace('_', '-')}"
+            raise click.UsageError(
+                f"{option} is for --runtime {TFLITE}, not {runtime}: leave it out"
+            )
+    return Target(runtime, surrogates_at, branches)
+
+
 def _packed(
-    model: Path, samples: Path, key: str | None, options: PackOptions, runtime: str
+    model: Path, samples: Path, key: str | None, options: PackOptions, target: Target
 ) -> Package:
     with progress("packing") as report:
         done = iter(range(PHASES))
@@ -161,7 +202,7 @@ def _packed(
         def tell(_phase: str) -> None:
             report(next(done, PHASES), PHASES)
 
-        return pack(model, samples, key, options, tell, runtime=runtime)
+        return pack(model, samples, key, options, tell, target=target)
 
 
 def describe(package: Package, out: Path, written: int) -> dict[str, Any]:
@@ -189,7 +230,17 @@ def describe(package: Package, out: Path, written: int) -> dict[str, Any]:
             "method": network.ranges.method,
             "output_errors": dict(network.ranges.output_errors),
         },
+        "branches": _branches(package),
+        "uncorrected": list(uncorrected_products(network.decision_graph, network.layers)),
     }
+
+
+def _branches(package: Package) -> dict[str, int] | None:
+    """Of the runtime tflite: by layer with a branch, the rank that it has room for."""
+    if package.runtime != TFLITE:
+        return None
+    plan = decode_plan(package.files[FILE_NAME], package.network.layers)
+    return {name: layer.rank for name, layer in plan.layers.items() if layer.rank}
 
 
 def _table(result: dict[str, Any]) -> str:
@@ -213,5 +264,16 @@ def _table(result: dict[str, Any]) -> str:
             ("budget", budget_text(result["budget"])),
             ("references", kept),
             ("judged by", "classes" if result["classes"] else "output error"),
+            *_graph_rows(result),
         ]
     )
+
+
+def _graph_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """What there is to say of some graphs only."""
+    rows = []
+    if result["branches"] is not None:
+        rows.append(("branches", ", ".join(result["branches"]) or "none"))
+    if result["uncorrected"]:
+        rows.append(("not corrected", ", ".join(result["uncorrected"])))
+    return rows

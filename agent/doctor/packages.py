@@ -112,10 +112,9 @@ def abilities(
     exists = has_module or _is_there
     by_name = {package.name: package for package in packages}
     tflite = _first_working(by_name, "ai-edge-litert", "tflite-runtime")
-    small = "python -m pip install tflite-runtime 'numpy<2'"
-    litert, onnx, host, cluster, serial, monitor = (
+    litert, small, onnx, host, cluster, serial, monitor = (
         f"python -m pip install 'npp-agent[{extra}]'"
-        for extra in ("litert", "onnx", "host", "cluster", "serial", "monitor")
+        for extra in ("litert", "tflite", "onnx", "host", "cluster", "serial", "monitor")
     )
     return (
         _ability("run on an emulated chip (runtime cim)", [by_name["numpy"]], None),
@@ -141,8 +140,7 @@ def _runtime(
     name: str, package: Package, install: str | None, exists: Callable[[str], bool]
 ) -> Ability:
     ability = _ability(f"run on {name} (runtime {name})", [package], install)
-    module = "agent.runtimes.litert" if name == "tflite" else f"agent.runtimes.{name}"
-    if exists(module):
+    if exists(f"agent.runtimes.{name}"):
         return ability
     return Ability(ability.name, works=False, reason="not part of this version yet", install=None)
 

@@ -98,6 +98,7 @@ class Calibrate:
     rank: int | None = None
     budget_bytes: int | None = None
     budget_mac_share: float | None = None
+    budget_slowdown: float | None = None
     dry_run: bool = False
     conditions: Mapping[str, float | None] = field(default_factory=dict)
 

@@ -84,6 +84,7 @@ def _calibration(fields: Fields) -> Calibrate:
         rank=fields.maybe_whole("rank", 0, 4096),
         budget_bytes=fields.maybe_whole("budget_bytes", 0, 2**31 - 1),
         budget_mac_share=fields.maybe_number("budget_mac_share", 0.0),
+        budget_slowdown=fields.maybe_number("budget_slowdown", 1.0),
         dry_run=fields.flag("dry_run"),
         conditions=_conditions(fields),
     )

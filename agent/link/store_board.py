@@ -196,5 +196,5 @@ def _request(asked: Calibrate) -> CalibrationRequest:
         raise InputError(f"there is no rule {select!r}; choose {', '.join(RULES)}")
     if method not in ("auto", *METHODS):
         raise InputError(f"there is no method {method!r}; choose auto, {', '.join(METHODS)}")
-    budget = Budget(asked.rank, asked.budget_bytes, asked.budget_mac_share)
+    budget = Budget(asked.rank, asked.budget_bytes, asked.budget_mac_share, asked.budget_slowdown)
     return CalibrationRequest(asked.samples or 32, select, method, budget, asked.dry_run)

@@ -100,6 +100,38 @@ class TrainableRuntime(Runtime, Protocol):
         ...
 
 
+class BranchedRuntime(Runtime, Protocol):
+    """A runtime whose branches were made beforehand, each with room for so many components."""
+
+    @property
+    def largest_ranks(self) -> Mapping[str, int]:
+        """By layer; 0: it has no branch."""
+        ...
+
+
+def largest_ranks(runtime: Runtime) -> Mapping[str, int]:
+    """By layer, the largest rank that the runtime has room for; not named: any."""
+    found: Mapping[str, int] = getattr(runtime, "largest_ranks", {})
+    return found
+
+
+class TimedRuntime(Runtime, Protocol):
+    """A runtime that is fast or slow here, on the very processor, and can tell by how much."""
+
+    def slowdowns(self, variants: Sequence[Mapping[str, int]]) -> Sequence[float]:
+        """The time of one sample with branches, in times of that without any, as measured.
+
+        Args:
+            variants: each by layer the rank of its branch; not named: none.
+        """
+        ...
+
+
+def can_time(runtime: Runtime) -> bool:
+    """Whether the runtime tells what branches cost in time."""
+    return hasattr(runtime, "slowdowns")
+
+
 def can_probe(runtime: Runtime) -> bool:
     """Whether single layers can be driven."""
     return hasattr(runtime, "probe")

@@ -18,6 +18,9 @@ from agent.service.settings import CanarySettings
 from agent.session import Session
 from calib.verify import Judgement
 
+LEAST_RETRY_S = 10.0
+"""After a canary that failed."""
+
 
 @dataclass(frozen=True)
 class Round:
@@ -75,7 +78,7 @@ class Canaries:
             The measurement, when this canary was its last.
 
         Raises:
-            AgentError: the runtime fails.
+            AgentError, DeviceModelError: the runtime fails; the round has ended.
         """
         now_s = self._clock()
         if not self.settings.share or now_s < self._next_s():
@@ -95,12 +98,21 @@ class Canaries:
             self._measuring = Measuring(loop.runtime, loop.network, loop.factors)
             self._ran, self._busy_s = 0, 0.0
             self._round_due_s = started_s + self.settings.every_s
-        self._measuring.add(1)
+        try:
+            self._measuring.add(1)
+        except Exception:
+            self._give_up()
+            raise
         self._pace(started_s)
         if self._measuring.left:
             return None
         judgement, self._measuring = self._measuring.judgement(), None
         return Round(judgement, session.sequence, self._ran, self._busy_s)
+
+    def _give_up(self) -> None:
+        """End a round that cannot be measured; the next one is not for a while."""
+        self._measuring = None
+        self._due_s = self._overdue_s = self._clock() + max(self.settings.every_s, LEAST_RETRY_S)
 
     def _pace(self, started_s: float) -> None:
         now_s = self._clock()

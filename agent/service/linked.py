@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -19,6 +20,7 @@ from agent.report import measurement_document
 from agent.service.hooks import Hooks
 from agent.service.keeper import Watch
 from agent.service.settings import Configuration, LinkSettings
+from agent.store.store import Store
 from agent.tasks import Measured
 from calib.verify import Judgement
 
@@ -43,15 +45,26 @@ def linked(hooks: Hooks, watch: Watch) -> Iterator[Watch]:
         answers=hooks.answers,
         configured=lambda: _as_text(hooks.configuration),
     )
-    server = Server(board, StagingArea(store.directory / UPLOADS))
     urls = [url.strip() for url in settings.ports.split(",") if url.strip()]
 
     def tell(sentence: str) -> None:
         hooks.log(warning("link", sentence))
 
-    with LinkService(server, urls, _options(settings), tell) as service:
-        hooks.log(Notice("link", {"ports": ", ".join(service.addresses)}))
-        yield SeenWatch(watch, board, server, hooks)
+    with _uploads(store) as directory:
+        server = Server(board, StagingArea(directory))
+        with LinkService(server, urls, _options(settings), tell) as service:
+            hooks.log(Notice("link", {"ports": ", ".join(service.addresses)}))
+            yield SeenWatch(watch, board, server, hooks)
+
+
+@contextmanager
+def _uploads(store: Store) -> Iterator[Path]:
+    """Where uploads go: in the store's directory; of an image, one that ends with the agent."""
+    if store.path.is_dir():
+        yield store.path / UPLOADS
+        return
+    with tempfile.TemporaryDirectory(prefix="npp-agent-") as directory:
+        yield Path(directory)
 
 
 @dataclass(frozen=True)

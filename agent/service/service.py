@@ -21,6 +21,7 @@ from agent.service.notify import Notifier
 from agent.service.settings import Configuration
 from agent.service.signals import Signals
 from agent.service.sources import EndOfSource, Frame, Source
+from device_models.errors import DeviceModelError
 
 LONGEST_WAIT_S = 0.1
 """For an input; so long a signal may wait."""
@@ -85,7 +86,7 @@ class Service:
             if frame.x is None:
                 raise InputError(frame.problem or "there is nothing in it")
             served = self.agent.serve(frame.x)
-        except AgentError as error:
+        except (AgentError, DeviceModelError) as error:
             self.writer.refuse(frame, str(error))
             self.log(warning("refused", str(error), source=frame.name))
         else:
@@ -97,7 +98,7 @@ class Service:
             self.canaries.again()
         try:
             done = self.canaries.turn(idle=idle)
-        except AgentError as error:
+        except (AgentError, DeviceModelError) as error:
             self.log(warning("canaries", str(error)))
             return
         if done is not None:

@@ -15,19 +15,27 @@ from agent.store.durable import disk_errors
 LOCK_NAME = "lock"
 
 
+def locked(directory: Path) -> contextlib.AbstractContextManager[None]:
+    """Hold the lock of a directory: see `locked_file`."""
+    return locked_file(directory / LOCK_NAME, directory)
+
+
 @contextlib.contextmanager
-def locked(directory: Path) -> Iterator[None]:
-    """Hold the lock of a store; does not wait.
+def locked_file(path: Path, store: Path) -> Iterator[None]:
+    """Hold a lock; does not wait.
+
+    Args:
+        path: the lock's file, made where there is none; of an image, the image itself.
+        store: what messages name.
 
     Raises:
         StoreLockedError: another process, or another part of this one, holds it.
         StoreError: the lock's file cannot be made.
     """
-    path = directory / LOCK_NAME
-    with disk_errors(f"lock {directory}"):
+    with disk_errors(f"lock {store}"):
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     try:
-        _take(handle, path)
+        _take(handle, path, store)
         yield
     finally:
         os.close(handle)
@@ -70,9 +78,9 @@ def _be_the_one(handle: int, place: Path) -> None:
         ) from error
 
 
-def _take(handle: int, path: Path) -> None:
-    busy = f"another npp-agent works on {path.parent}: wait until it is done, or end it"
-    with disk_errors(f"lock {path.parent}"):
+def _take(handle: int, path: Path, store: Path) -> None:
+    busy = f"another npp-agent works on {store}: wait until it is done, or end it"
+    with disk_errors(f"lock {store}"):
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Between open and flock the last holder may have removed the store: then this is the

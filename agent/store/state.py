@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from agent.errors import NoBundleError, StoreError, StoreVersionError
-from agent.store.disk import Disk
-from agent.store.durable import read_file, replace_file
 from agent.store.sealed import BEGIN, seal, unseal
 
 STORE_FORMAT = 1
 STATE_NAME = "state.json"
-_LIMIT_BYTES = 2**20
+MAX_BYTES = 2**20
 _ID = re.compile(r"[0-9a-f]{64}")
 
 
@@ -38,11 +36,11 @@ class State:
         return f"bundle-{self.bundle_id[:12]}.npp"
 
 
-def write_state(directory: Path, state: State, disk: Disk) -> int:
-    """Replace the state, durably and at once; returns the bytes written.
+def encode_state(state: State) -> bytes:
+    """The sealed line that keeps a state.
 
     Raises:
-        StoreError: chip or remembered values cannot be kept as JSON, or the disk refuses.
+        StoreError: chip or remembered values cannot be kept as JSON.
     """
     content = {
         "store_format": STORE_FORMAT,
@@ -52,43 +50,45 @@ def write_state(directory: Path, state: State, disk: Disk) -> int:
         "remembered": state.remembered,
     }
     try:
-        line = seal(content)
+        return seal(content)
     except (ValueError, TypeError) as error:
         raise StoreError(f"this state cannot be stored: {error}; give finite values") from error
-    return replace_file(directory / STATE_NAME, line, disk)
 
 
-def read_state(directory: Path, disk: Disk) -> State:
-    """Read and check the state.
+def decode_state(data: bytes | None, place: Path) -> State:
+    """Check a state.
+
+    Args:
+        data: the line; None where there is none.
+        place: the store.
 
     Raises:
         NoBundleError: nothing is installed there.
         StoreVersionError: it was written in another format.
-        StoreError: it is damaged or cannot be read.
+        StoreError: it is damaged.
     """
-    data = read_file(directory / STATE_NAME, _LIMIT_BYTES, disk)
     if data is None:
         raise NoBundleError(
-            f"no bundle is installed in {directory}; 'npp-agent install FILE.npp --store "
-            f"{directory}' installs one"
+            f"no bundle is installed in {place}; 'npp-agent install FILE.npp --store "
+            f"{place}' installs one"
         )
     content = unseal(data)
     if content is not None and content.get("store_format") != STORE_FORMAT:
         raise StoreVersionError(
-            f"the store {directory} has format {content.get('store_format')!r}, this npp-agent "
+            f"the store {place} has format {content.get('store_format')!r}, this npp-agent "
             f"knows {STORE_FORMAT}; use the npp-agent that wrote it, or uninstall and install again"
         )
     state = None if content is None else _from_content(content)
     if state is None:
         raise StoreError(
-            f"{directory / STATE_NAME} is damaged; install the bundle again, the history is kept"
+            f"{place / STATE_NAME} is damaged; install the bundle again, the history is kept, or "
+            f"try 'npp-agent fsck --repair --store {place}', which keeps the factors"
         )
     return state
 
 
-def is_ours(directory: Path, disk: Disk) -> bool:
-    """Whether there is a state that npp-agent wrote, damaged or not, or none at all."""
-    data = read_file(directory / STATE_NAME, _LIMIT_BYTES, disk)
+def is_ours(data: bytes | None) -> bool:
+    """Whether npp-agent wrote this state, damaged or not, or there is none at all."""
     return data is None or data.startswith(BEGIN)
 
 

@@ -1,22 +1,27 @@
-"""From a float model file and a data file to a bundle."""
+"""From a model file and a data file to a bundle."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agent.data_file import read_data
-from agent.runtimes.names import CIM, ONNXRUNTIME
-from agent.runtimes.output_codes import FILE_NAME, encode_output_codes
+from agent.errors import InputError
+from agent.runtimes.names import ONNXRUNTIME, TFLITE
+from agent.runtimes.output_codes import FILE_NAME, decode_output_codes, encode_output_codes
 from agent.store.package import Package
+from agent.workstation.target import EMULATED_CHIP, Target
+from calib.given import Prescribed
 from calib.graph.model import Graph
-from calib.importers.load import load_model
+from calib.importers.load import load_source
 from calib.output_ranges import output_codes
 from calib.packed import PackedNetwork
 from calib.prepare import PackOptions, prepare
+from calib.rounding_tolerance import rounding_tolerance
 
 PHASES = 4
 """How often `pack` tells what it does next."""
@@ -29,9 +34,9 @@ def pack(  # noqa: PLR0913  # what a user says on one command line
     options: PackOptions,
     tell: Callable[[str], None] = lambda _: None,
     *,
-    runtime: str = CIM,
+    target: Target = EMULATED_CHIP,
 ) -> Package:
-    """Pack a float `.onnx` or `.tflite` model.
+    """Pack an `.onnx` or `.tflite` model.
 
     Args:
         model: the model's file.
@@ -39,17 +44,42 @@ def pack(  # noqa: PLR0913  # what a user says on one command line
         key: of the arrays in the data file, if they have one.
         options: what the user chose.
         tell: is told what is being done.
-        runtime: what is to run the main path, one of `RUNTIMES`.
+        target: what is to run it.
 
     Raises:
-        InputError: the data file cannot be used.
+        InputError: the data file, or the model for this runtime, cannot be used, or time is limited
+            where it cannot be.
         CalibError: the model cannot be read, or the samples do not fit it.
     """
-    graph = load_model(model)
+    _check_time_is_measured(options, target)
+    for_tflite = target.runtime == TFLITE
+    source = load_source(model, fold=not for_tflite)
     data = read_data(samples, key)
-    network = prepare(graph, data.x, data.y, options, tell)
-    files = runtime_files(runtime, graph, network, data.x)
-    return Package(network, model.stem, runtime, files)
+    if for_tflite:
+        # It needs the TFLite schema, which is not there where only ONNX models are packed.
+        making = importlib.import_module("agent.workstation.tflite.making")
+        network, files = making.made_for_tflite(source, data, options, target, tell)
+        return Package(network, model.stem, target.runtime, files)
+    prescribed = Prescribed(source.codes)
+    network = prepare(source.graph, data.x, data.y, options, tell, prescribed=prescribed)
+    files = runtime_files(target.runtime, source.graph, network, data.x)
+    return Package(network, model.stem, target.runtime, files, tolerance(network, files))
+
+
+def _check_time_is_measured(options: PackOptions, target: Target) -> None:
+    if options.slowdown is not None and target.runtime != ONNXRUNTIME:
+        raise InputError(
+            f"--budget-slowdown is measured on the board by the runtime {ONNXRUNTIME}, not by "
+            f"{target.runtime}: leave it out, and limit --budget-mac-share"
+        )
+
+
+def tolerance(network: PackedNetwork, files: Mapping[str, bytes]) -> float:
+    """What the rounding of a runtime may differ by from one processor to another; 0 for a chip."""
+    if FILE_NAME not in files:
+        return 0.0
+    names = [layer.name for layer in network.layers]
+    return rounding_tolerance(network, decode_output_codes(files[FILE_NAME], names))
 
 
 @np.errstate(under="ignore")  # a number too small for its type is zero

@@ -11,6 +11,7 @@ one matrix for each group; a depthwise convolution has as many groups as channel
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,8 @@ from calib.graph.model import Array, Graph, Node
 from calib.graph.operations.access import integer, number
 from calib.graph.operations.geometry import window_of
 from calib.graph.window import Window, windows
+
+_PRODUCTS = frozenset({"Conv", "Gemm", "MatMul"})
 
 
 @dataclass(frozen=True)
@@ -134,8 +137,15 @@ def linear_layers(graph: Graph) -> tuple[LinearLayer, ...]:
     return tuple(layer for layer in found if layer is not None)
 
 
+def uncorrected_products(graph: Graph, layers: Sequence[LinearLayer]) -> tuple[str, ...]:
+    """Products that are none of the layers, as those of two activations: they stay in float."""
+    known = {layer.name for layer in layers}
+    products = (node for node in graph.nodes if node.op in _PRODUCTS and node.name not in known)
+    return tuple(node.name for node in products)
+
+
 def _layer_of(graph: Graph, node: Node, known: dict[str, tuple[int, ...]]) -> LinearLayer | None:
-    if node.op not in {"Conv", "Gemm", "MatMul"} or node.inputs[0] in graph.constants:
+    if node.op not in _PRODUCTS or node.inputs[0] in graph.constants:
         return None
     constants = [graph.constants.get(name) if name else None for name in node.inputs[1:]]
     if constants[0] is None or (len(constants) > 1 and node.inputs[2] and constants[1] is None):
