@@ -144,12 +144,11 @@ class Remote:
                 job = self.read(Npp.JOB, {"job": number, "notes": told})
                 if job.get("state") != "running":
                     return self._ended(job, listeners)
+                told += _told(job, listeners)
+                listeners.report(job.get("done", 0), job.get("total", 0))
+                self.client.events(pause_s)
             except LinkLostError as lost:
                 self.reconnect(lost)
-                continue
-            told += _told(job, listeners)
-            listeners.report(job.get("done", 0), job.get("total", 0))
-            self.client.events(pause_s)
             pause_s = min(1.5 * pause_s, _SLOWEST_POLL_S)
 
     def _ended(self, job: Mapping[str, Any], listeners: Listeners) -> tuple[dict[str, Any], int]:

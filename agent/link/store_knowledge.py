@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -57,10 +58,10 @@ def layer_rows(measured: Measurement, baselines: Mapping[str, float]) -> Sequenc
 def signature(store: Store) -> object:
     """What tells, in little time, whether a store is as it was."""
     try:
-        with os.scandir(store.directory) as entries:
+        with os.scandir(store.path) as entries:
             found = [(one.name, one.stat(follow_symlinks=False)) for one in entries]
-    except OSError:
-        return None
+    except OSError:  # an image or a device, which may be written without a sign
+        return int(time.monotonic())
     return sorted((name, facts.st_size, facts.st_mtime_ns) for name, facts in found)
 
 

@@ -28,7 +28,7 @@ def settings_of(store: Store) -> Mapping[str, str]:
     values = {name: known.get(name) for name in WRITABLE}
     return {
         "npp/version": __version__,
-        "npp/store": str(store.directory),
+        "npp/store": str(store.path),
         "chip/name": str(state.chip.get("name", "")),
         **{name: "" if value is None else f"{value:g}" for name, value in values.items()},
     }
