@@ -17,6 +17,7 @@ from agent.conditions import remembered_conditions
 from agent.errors import BundleError
 from agent.events import INSTALLATION, record
 from agent.installation import install, prepared
+from agent.listeners import Listeners
 from agent.measurement import judge_chip
 from agent.runtimes.base import Runtime
 from agent.runtimes.open import runtime_of
@@ -25,7 +26,6 @@ from agent.store.bundle import Bundle, open_bundle
 from agent.store.package import Package
 from agent.store.state import State
 from agent.store.store import Store
-from agent.tasks import Listeners
 from calib.factors import no_factors
 from calib.verify import Judgement
 

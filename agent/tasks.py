@@ -1,16 +1,16 @@
-"""What `measure`, `calibrate`, `rollback` and `history` do to a store, whoever asks for it.
+"""What `measure` and `calibrate` do to a store, whoever asks for it.
 
-A command prints what these return, and the link sends it.
+A command prints what these return, and the link sends it; see also `agent.store_tasks`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from agent.events import ROLLBACK, record
+from agent.listeners import Listeners
 from agent.loop import CalibrationRequest
 from agent.methods import GRADIENT_METHODS, resolve
 from agent.report import calibration_document, measurement_document
@@ -18,27 +18,7 @@ from agent.runtimes.base import can_probe
 from agent.session import Session, open_session, remember
 from agent.store.store import Store
 
-Report = Callable[[int, int], None]
-Tell = Callable[[str], None]
 Conditions = Mapping[str, float | None]
-
-
-def _nobody(_sentence: str) -> None:
-    """Take a sentence that nobody wants."""
-
-
-@dataclass(frozen=True)
-class Listeners:
-    """Who hears of a task while it goes on."""
-
-    report: Report = lambda _done, _total: None
-    """Of how much is done."""
-
-    tell: Tell = _nobody
-    """Of what is expected."""
-
-    warn: Tell = _nobody
-    """Of what somebody should look at."""
 
 
 @dataclass(frozen=True)
@@ -99,34 +79,6 @@ def calibrate(
                 listeners.warn(sentence)
             document["other_bytes_written"] = recorded.bytes_written
         return document
-
-
-def rollback(store: Store, to: int | None, listeners: Listeners) -> dict[str, Any]:
-    """Let older factors run again; the document of `rollback`.
-
-    Raises:
-        StoreError: they are not there, or another process changes the store.
-    """
-    with store.lock():
-        done = store.rollback(to)
-        document = {"sequence": done.after, "from_sequence": done.before}
-        _, warning = record(store, ROLLBACK, document)
-    if warning is not None:
-        listeners.warn(warning)
-    return document
-
-
-def history(store: Store, last: int | None) -> dict[str, Any]:
-    """The newest entries, or all; the document of `history`.
-
-    Raises:
-        StoreError: there is no store, or it cannot be read.
-    """
-    found = store.read_history()
-    if not found.entries:
-        store.state()  # says so where there is no store at all
-    entries = found.entries[-last:] if last else found.entries
-    return {"entries": list(entries), "damaged_lines": found.damaged_lines}
 
 
 def _samples_looked_at(session: Session, request: CalibrationRequest) -> int:

@@ -22,18 +22,18 @@ class FakeBoard:
         self.gate = threading.Event()
         self.gate.set()
         self.fails: AgentError | None = None
-        self.values = {"chip/age_s": "0", "agent/version": "9.9"}
+        self.values = {"chip/age_s": "0", "npp/version": "9.9"}
         self.files = {"bundle.npp": bytes(range(256)) * 20, "history.jsonl": b"{}\n"}
         self.resets = 0
 
     def facts(self) -> Facts:
         return Facts(
-            version="9.9",
+            agent="9.9",
             model="small",
             scheme="int8",
             runtime="cim",
             chip="ideal",
-            sequence=3,
+            factors=3,
             state="healthy",
             score=1.25,
             mean_error=0.125,

@@ -21,10 +21,8 @@ from rich.console import Console
 
 from agent.link.authentication import make_key, read_key
 from agent.link.remote import Reach
-from agent.link.server import Server
-from agent.link.service import LinkService, ServeOptions
+from agent.link.service import ServeOptions
 from agent.link.staging import StagingArea
-from agent.link.store_board import StoreBoard
 from agent.link.watching import LineState, Snapshot, Watching
 from agent.store.bundle import open_bundle
 from agent.store.package import package_bytes, read_package
@@ -34,6 +32,7 @@ from agent.workstation.monitor_view import screen, sparkline
 from tests.agent_stores import ROOT, bundle, npp, npp_process
 from tests.fake_disks import FailingDisk
 from tests.fakes import copy_tree
+from tests.links import reached
 
 Capture = pytest.CaptureFixture[str]
 CHIP = ("--chip", "mismatch-30")
@@ -49,27 +48,6 @@ def store(packed: Path, tmp_path: Path, capsys: Capture) -> Path:
     path = tmp_path / "store"
     assert npp(capsys, "install", packed, "--store", path, *CHIP).code == 0
     return path
-
-
-@contextmanager
-def reached(
-    store: Path,
-    *urls: str,
-    options: ServeOptions | None = None,
-    staging: StagingArea | None = None,
-    **board: Any,
-) -> Iterator[tuple[str, Server]]:
-    """The address of a board with this store."""
-    server = Server(
-        StoreBoard(Store(store), **{"allow_unsigned": True, **board}),
-        staging or StagingArea(store / "upload"),
-    )
-    service = LinkService(
-        server, urls or ("pty:",), options or ServeOptions(), lambda _sentence: None
-    )
-    with service:
-        yield service.addresses[0], server
-    server.jobs.wait(20)
 
 
 def without_time(document: Any) -> Any:
@@ -328,7 +306,7 @@ def test_the_live_view_draws_a_board() -> None:
         "chip": "ideal",
         "state": "drifted",
         "score": 2.5,
-        "sequence": 3,
+        "factors": 3,
         "written_bytes": 4096,
         "temperature_c": 40.5,
         "job": {"kind": "calibrate", "state": "running", "done": 1, "total": 4},
@@ -389,7 +367,7 @@ def test_a_running_agent_is_reached_and_takes_over_what_a_line_changes(
             seen = npp_process("monitor", link, "--once", "--json").document
             if seen["board"]["state"] == "healthy":
                 break
-        assert seen["board"]["sequence"] == 1
+        assert seen["board"]["factors"] == 1
         assert seen["layers"]
         assert process.poll() is None, "the end of its source does not end it"
     assert process.returncode == 0

@@ -21,6 +21,7 @@ from agent.cli.fsck import DAMAGED
 from agent.cli.measure import ABOVE_LIMIT
 from agent.cli.program import program, run
 from agent.errors import AgentError, StoreLockedError
+from agent.link.codes import Group, Npp
 from agent.service.settings import all_settings
 from agent.workstation.demo_bundle import DEMO_BUNDLE
 from calib.graph.registry import operations
@@ -29,7 +30,9 @@ from calib.schemes.weights import FLOAT, SCHEMES
 from device_models.presets import preset_names
 from device_models.registry import kinds
 from device_models.toml_file import load_device
+from tests.agent_stores import bundle
 from tests.cell_data import Truth, measure, write_csv
+from tests.links import reached
 from tests.shown_commands import blocks, fits, masked, play, shown_commands
 from tests.small_networks import classifier, samples_for
 
@@ -206,6 +209,51 @@ def test_the_unit_starts_what_is_there_as_a_user_of_its_own() -> None:
     assert start[1] in COMMANDS
     hardened = {"ProtectSystem": "strict", "NoNewPrivileges": "yes", "User": "npp-agent"}
     assert {name: unit["Service"][name] for name in hardened} == hardened
+
+
+def test_the_keys_over_a_line_are_those_that_the_commands_print(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    packed = bundle(tmp_path / "small.npp")
+    store = tmp_path / "store"
+    assert run(["install", str(packed), "--store", str(store)]) == 0
+    with reached(store) as (port, _):
+        assert run(["measure", "--port", port]) == 0
+        for arguments, name in (
+            (("monitor", port, "--once"), "monitor"),
+            (("deploy", port, str(packed)), "deploy"),
+        ):
+            capsys.readouterr()
+            assert run([*arguments, "--json"]) == 0
+            said = json.loads(capsys.readouterr().out)
+            listed = documented_keys(name)
+            assert set(listed) == set(said), name
+            for key, inner in listed.items():
+                if inner:
+                    assert inner == inner_keys(said[key]), (name, key)
+
+
+def test_the_protocol_names_every_command() -> None:
+    text = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
+    own = re.findall(r"^\| (\d+) (\w+) \| ", text, re.MULTILINE)
+    assert {(int(number), name) for number, name in own} == {
+        (int(command), command.name.lower()) for command in Npp
+    }
+    for group in Group:
+        assert re.search(rf"\b{int(group)}\b", text)
+
+
+def test_what_monitoring_names_is_exported() -> None:
+    folder = ROOT / "docs" / "monitoring"
+    known = set(re.findall(r"`(npp_\w+)`", (folder / "README.md").read_text(encoding="utf-8")))
+    bare = {name.removesuffix("_total").removesuffix("_info") for name in known}
+    source = (ROOT / "agent" / "workstation" / "metrics.py").read_text(encoding="utf-8")
+    assert bare == set(re.findall(r'"(npp_\w+)"', source))
+    for name in ("alerts.yml", "dashboard.json"):
+        used = set(re.findall(r"\bnpp_\w+", (folder / name).read_text(encoding="utf-8")))
+        assert used
+        assert used <= known
+    json.loads((folder / "dashboard.json").read_text(encoding="utf-8"))
 
 
 def test_schemes_presets_and_operations_are_listed() -> None:

@@ -95,7 +95,7 @@ def test_every_command_has_a_golden_answer(server: Server) -> None:
 
 def test_status_tells_the_facts_and_the_job(connection: Connection, server: Server) -> None:
     said = ask(connection, Op.READ, Group.NPP, Npp.STATUS)
-    assert (said["protocol"], said["model"], said["sequence"]) == (1, "small", 3)
+    assert (said["protocol"], said["model"], said["factors"]) == (1, "small", 3)
     assert (said["state"], said["score"], said["temperature_c"]) == ("healthy", 1.25, None)
     assert said["job"] is None
     assert said["uptime_s"] >= 0

@@ -25,7 +25,7 @@ from agent.link.remote import Reach, Remote
 from agent.link.server import Server
 from agent.link.service import LinkService, ServeOptions
 from agent.link.staging import StagingArea
-from agent.tasks import Listeners
+from agent.listeners import Listeners
 from tests.link_fakes import FakeBoard
 from tests.links import serving
 
@@ -127,7 +127,7 @@ def test_callers_come_and_go(board: FakeBoard, tmp_path: Path) -> None:
             with socket.create_connection((host, int(port))) as caller:
                 caller.sendall(ECHO[:10])
         with Remote(Reach(now.addresses[0])) as remote:
-            assert remote.read(Npp.STATUS)["sequence"] == 3
+            assert remote.read(Npp.STATUS)["factors"] == 3
 
 
 @contextmanager
@@ -208,7 +208,7 @@ def test_another_smp_server_is_told_from_an_agent() -> None:
 
 def test_an_agent_of_another_protocol_version_is_told() -> None:
     with pipe() as (ours, path):
-        Answers(ours, {"protocol": 2, "version": "7.0"})
+        Answers(ours, {"protocol": 2, "agent": "7.0"})
         with pytest.raises(LinkError, match=r"npp-agent 7\.0 .* speaks version 2 .* version 1"):
             Remote(Reach(path))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import importlib.util
 import json
 import os
 import subprocess
@@ -29,6 +30,7 @@ from tests.link_fakes import FakeBoard
 from tests.links import serving
 
 SMPMGR = Path(sys.executable).with_name("smpmgr")
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
@@ -77,10 +79,10 @@ def test_the_statistics_group(port: str, board: FakeBoard) -> None:
 
 
 def test_the_settings_group(port: str, board: FakeBoard) -> None:
-    assert asked(port, settings.ReadSetting(name="agent/version")).val == b"9.9"
+    assert asked(port, settings.ReadSetting(name="npp/version")).val == b"9.9"
     assert success(asked(port, settings.WriteSetting(name="chip/age_s", val=b"3600")))
     assert board.values["chip/age_s"] == "3600"
-    assert error_v2(asked(port, settings.WriteSetting(name="agent/version", val=b"1")))
+    assert error_v2(asked(port, settings.WriteSetting(name="npp/version", val=b"1")))
     assert error_v2(asked(port, settings.ReadSetting(name="nothing")))
     assert error_v2(asked(port, settings.DeleteSetting(name="chip/age_s")))
     for request in (settings.CommitSettings(), settings.LoadSettings(), settings.SaveSettings()):
@@ -203,3 +205,50 @@ def test_the_golden_answers_are_what_the_smp_package_reads() -> None:
     refused = {"statistics of nobody": statistics.GroupData, "upload elsewhere": files.FileUpload}
     for name, kind in refused.items():
         assert error_v2(kind._ErrorV2.loads(bytes.fromhex(answers[name]["answer"]))), name
+
+
+def plugin_messages() -> Any:
+    """The plugin's messages, as smpmgr imports them."""
+    path = ROOT / "docs" / "smpmgr" / "npp_messages.py"
+    spec = importlib.util.spec_from_file_location("npp_messages", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["npp_messages"] = module  # pydantic looks names up there
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.slow
+def test_the_smpmgr_plugin(port: str, board: FakeBoard) -> None:
+    plugin = f"--plugin-path={ROOT / 'docs' / 'smpmgr'}"
+
+    def npp(*arguments: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [SMPMGR, plugin, "--port", port, "npp", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "COLUMNS": "200", "TERM": "dumb"},
+            timeout=60,
+        )
+
+    for command, text in {
+        "status": "'model': 'small'",
+        "layers": "layer_3",
+        "history": "'after': 0.5",
+        "measure": "'state': 'done'",
+        "calibrate": "'notes': ['recoverable: a lot']",
+        "rollback": "'exit_code': 0",
+    }.items():
+        done = npp(command)
+        assert done.returncode == 0, (command, done.stderr)
+        assert text in done.stdout, (command, done.stdout)
+    assert len(board.calls) == 3
+    board.gate.clear()
+    npp_messages = plugin_messages()
+    with_client(port, lambda client: client.request(npp_messages.Calibrate(samples=1)))
+    busy = npp("measure")
+    board.gate.set()
+    assert busy.returncode == 1
+    assert "calibrate runs" in busy.stderr

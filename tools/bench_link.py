@@ -34,7 +34,7 @@ from agent.link.frames import LINE_BYTES
 from agent.link.port import LineSettings
 from agent.link.remote import Reach, Remote
 from agent.link.upload import upload
-from agent.tasks import Listeners
+from agent.listeners import Listeners
 from agent.workstation.demo_bundle import DEMO_BUNDLE
 
 UPLOAD_BYTES = 300_000

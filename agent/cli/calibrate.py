@@ -16,10 +16,11 @@ from agent.cli.line import LineChoice, port_options, remote_job
 from agent.cli.progress import progress, say
 from agent.cli.table import WIDTH, table
 from agent.cli.units import bytes_text, seconds_text
+from agent.listeners import Listeners
 from agent.loop import CalibrationRequest
 from agent.methods import METHODS
 from agent.store.store import Store
-from agent.tasks import Listeners, calibrate
+from agent.tasks import calibrate
 from calib.selection import RULES
 
 REFUSED = 3

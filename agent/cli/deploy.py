@@ -16,8 +16,8 @@ from agent.cli.progress import Report, progress, say
 from agent.cli.table import pairs
 from agent.cli.units import bytes_text, seconds_text
 from agent.errors import LinkLostError
+from agent.listeners import Listeners
 from agent.store.bundle import open_bundle
-from agent.tasks import Listeners
 
 if TYPE_CHECKING:
     from agent.link.remote import Remote

@@ -13,7 +13,7 @@ from agent.cli.line import LineChoice, port_options, remote_document
 from agent.cli.table import Cell, table
 from agent.cli.units import time_text
 from agent.store.store import Store
-from agent.tasks import history
+from agent.store_tasks import history
 
 COLUMNS = ["time", "event", "factors", "accepted", "method", "samples", "before", "after"]
 

@@ -14,8 +14,8 @@ import click
 from agent.cli.common import FILE
 from agent.cli.installed import warn
 from agent.cli.progress import Report, say
+from agent.listeners import Listeners
 from agent.service.settings import FLOW_CONTROLS, LinkSettings
-from agent.tasks import Listeners
 
 if TYPE_CHECKING:
     from agent.link.remote import Reach, Remote
@@ -80,15 +80,13 @@ def line_options(function: Callable[..., Any]) -> Callable[..., Any]:
         "--baud-rate",
         type=click.IntRange(50, 4_000_000),
         default=LinkSettings.baud_rate,
-        show_default=True,
-        help="Of a serial port.",
+        help=f"Of a serial port; {LinkSettings.baud_rate} by default.",
     )
     flow_control = click.option(
         "--flow-control",
         type=click.Choice(FLOW_CONTROLS),
         default=LinkSettings.flow_control,
-        show_default=True,
-        help="Of a serial port.",
+        help=f"Of a serial port; {LinkSettings.flow_control} by default.",
     )
     key = click.option(
         "--key",

@@ -13,8 +13,9 @@ from agent.cli.installed import warn
 from agent.cli.line import LineChoice, port_options, remote_job
 from agent.cli.progress import progress
 from agent.cli.table import table
+from agent.listeners import Listeners
 from agent.store.store import Store
-from agent.tasks import Listeners, measure
+from agent.tasks import measure
 
 ABOVE_LIMIT = 5
 

@@ -23,7 +23,7 @@ FIELDS = (
     "state",
     "score",
     "mean_error",
-    "sequence",
+    "factors",
     "calibrations",
     "written_bytes",
     "temperature_c",
@@ -84,7 +84,7 @@ class PlainText:
     def take(self, snapshot: Snapshot) -> None:
         """See `Sink`."""
         board = snapshot.board
-        now = (board.get("state"), board.get("sequence"), board.get("measured_s"))
+        now = (board.get("state"), board.get("factors"), board.get("measured_s"))
         if self._said is None:
             click.echo(board_text(snapshot))
         elif self._said != now or self._lost:
@@ -92,7 +92,7 @@ class PlainText:
             told = "" if score is None else f", score {score:.3g}"
             click.echo(
                 f"{time_text(snapshot.time_s)} {board.get('state')}{told}, factors "
-                f"{board.get('sequence')}"
+                f"{board.get('factors')}"
             )
         self._said, self._lost = now, False
 
@@ -184,7 +184,7 @@ def board_text(snapshot: Snapshot) -> str:
         ("score", "no calibration to compare with" if score is None else score),
         ("mean error", board.get("mean_error")),
         ("measured", time_text(board.get("measured_s"))),
-        ("active factors", board.get("sequence") or "none"),
+        ("active factors", board.get("factors") or "none"),
         ("calibrated", time_text(board.get("calibrated_s"))),
         ("written", bytes_text(board.get("written_bytes") or 0)),
         ("temperature", board.get("temperature_c")),

@@ -11,8 +11,9 @@ import click
 from agent.cli.common import emit, json_option, store_option
 from agent.cli.installed import warn
 from agent.cli.line import LineChoice, port_options, remote_job
+from agent.listeners import Listeners
 from agent.store.store import Store
-from agent.tasks import Listeners, rollback
+from agent.store_tasks import rollback
 
 
 @click.command()

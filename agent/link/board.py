@@ -15,10 +15,13 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Facts:
-    """The board in a few words; told at once, whatever else is going on."""
+    """The board in a few words; told at once, whatever else is going on.
 
-    version: str
-    """Of npp-agent."""
+    No name here is one that the smp package gives to every message: version, sequence, header.
+    """
+
+    agent: str
+    """The version of npp-agent."""
 
     model: str | None
     """None where nothing is installed."""
@@ -26,8 +29,8 @@ class Facts:
     scheme: str | None
     runtime: str | None
     chip: str | None
-    sequence: int
-    """Of the active factors; 0 for none."""
+    factors: int
+    """The number of the active ones; 0 for none."""
 
     state: str
     """Of the last measurement: `unknown`, `healthy`, `watch`, `drifted` or `failed`."""

@@ -13,7 +13,7 @@ from agent.link.client import Ask, Client, Event
 from agent.link.codes import PROTOCOL_VERSION, Group, Npp, Op
 from agent.link.frames import Quality
 from agent.link.port import LineSettings, open_line
-from agent.tasks import Listeners
+from agent.listeners import Listeners
 
 RECONNECT_S = 30.0
 _HELLO_TRIES = 3
@@ -144,12 +144,11 @@ class Remote:
                 job = self.read(Npp.JOB, {"job": number, "notes": told})
                 if job.get("state") != "running":
                     return self._ended(job, listeners)
+                told += _told(job, listeners)
+                listeners.report(job.get("done", 0), job.get("total", 0))
+                self.client.events(pause_s)
             except LinkLostError as lost:
                 self.reconnect(lost)
-                continue
-            told += _told(job, listeners)
-            listeners.report(job.get("done", 0), job.get("total", 0))
-            self.client.events(pause_s)
             pause_s = min(1.5 * pause_s, _SLOWEST_POLL_S)
 
     def _ended(self, job: Mapping[str, Any], listeners: Listeners) -> tuple[dict[str, Any], int]:
@@ -184,7 +183,7 @@ class Remote:
             raise LinkLostError(self._silence(client.quality, error)) from error
         if said.get("protocol") != PROTOCOL_VERSION:
             raise LinkError(
-                f"the npp-agent {said.get('version')} at {self._reach.url} speaks version "
+                f"the npp-agent {said.get('agent')} at {self._reach.url} speaks version "
                 f"{said.get('protocol')} of our protocol, this one version {PROTOCOL_VERSION}: "
                 "use the same version on both sides"
             )

@@ -12,12 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from agent import tasks
+from agent import store_tasks, tasks
 from agent.activation import activate
 from agent.errors import BundleError, InputError
 from agent.link.board import Activate, Calibrate, Facts, LayerRow, Outcome, Readable, Report, Say
 from agent.link.store_files import store_file
 from agent.link.store_knowledge import (
+    KnownBundles,
     Measurement,
     facts_of_store,
     layer_rows,
@@ -25,12 +26,12 @@ from agent.link.store_knowledge import (
     statistics_of,
 )
 from agent.link.store_settings import WRITABLE, change, settings_of
+from agent.listeners import Listeners
 from agent.loop import CalibrationRequest
 from agent.methods import METHODS
 from agent.status_report import describe
 from agent.store.bundle import Bundle
 from agent.store.store import Store
-from agent.tasks import Listeners
 from calib.budget import Budget
 from calib.selection import RULES
 
@@ -69,6 +70,7 @@ class StoreBoard:
     _facts: tuple[object, Facts] | None = None
     """What was read, and what the store's files looked like then."""
 
+    _known: KnownBundles = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def facts(self) -> Facts:
@@ -76,7 +78,7 @@ class StoreBoard:
         with self._lock:
             now = signature(self.store)
             if self._facts is None or self._facts[0] != now:
-                self._facts = (now, facts_of_store(self.store, self._measured))
+                self._facts = (now, facts_of_store(self.store, self._measured, self._known))
             return self._facts[1]
 
     def statistics(self) -> Mapping[str, Mapping[str, int]]:
@@ -96,7 +98,7 @@ class StoreBoard:
 
     def history(self, last: int | None) -> Mapping[str, Any]:
         """See `Board`."""
-        return tasks.history(self.store, last)
+        return store_tasks.history(self.store, last)
 
     def settings(self) -> Mapping[str, str]:
         """See `Board`."""
@@ -147,7 +149,7 @@ class StoreBoard:
     def rollback(self, to: int | None) -> Outcome:
         """See `Board`."""
         warnings: list[str] = []
-        document = tasks.rollback(self.store, to, Listeners(warn=warnings.append))
+        document = store_tasks.rollback(self.store, to, Listeners(warn=warnings.append))
         self._baselines, self._measured = {}, None
         self._has_changed()
         return Outcome(document, warnings=tuple(warnings), event={"event": "rollback", **document})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,8 +13,11 @@ from agent import __version__, tasks
 from agent.errors import AgentError
 from agent.events import CALIBRATION, ROLLBACK
 from agent.link.board import Facts, LayerRow
-from agent.status_report import facts_of
+from agent.status_report import BundleFacts, facts_of
 from agent.store.store import Store
+
+KnownBundles = dict[str, BundleFacts]
+"""By id: opening one again only to say its name would take long."""
 
 STATES = ("unknown", "healthy", "watch", "drifted", "failed")
 _LARGEST = 2**31 - 1
@@ -54,15 +58,20 @@ def layer_rows(measured: Measurement, baselines: Mapping[str, float]) -> Sequenc
 def signature(store: Store) -> object:
     """What tells, in little time, whether a store is as it was."""
     try:
-        with os.scandir(store.directory) as entries:
+        with os.scandir(store.path) as entries:
             found = [(one.name, one.stat(follow_symlinks=False)) for one in entries]
-    except OSError:
-        return None
+    except OSError:  # an image or a device, which may be written without a sign
+        return int(time.monotonic())
     return sorted((name, facts.st_size, facts.st_mtime_ns) for name, facts in found)
 
 
-def facts_of_store(store: Store, measured: Measurement | None) -> Facts:
+def facts_of_store(store: Store, measured: Measurement | None, known: KnownBundles) -> Facts:
     """The facts; of an empty store, too.
+
+    Args:
+        store: where.
+        measured: the last measurement.
+        known: what the installed bundle was found to say; kept for the next call.
 
     Raises:
         StoreError: the store cannot be read.
@@ -70,14 +79,14 @@ def facts_of_store(store: Store, measured: Measurement | None) -> Facts:
     entries = store.read_history().entries
     calibrations = [entry for entry in entries if entry.get("event") == CALIBRATION]
     last = calibrations[-1] if calibrations else {}
-    installed = _installed(store)
+    installed = _installed(store, known)
     return Facts(
-        version=__version__,
+        agent=__version__,
         model=installed.get("model"),
         scheme=installed.get("scheme"),
         runtime=installed.get("runtime"),
         chip=installed.get("chip"),
-        sequence=installed.get("sequence", 0),
+        factors=installed.get("factors", 0),
         state=STATES[0] if measured is None else measured.state,
         score=None if measured is None else _finite(measured.score),
         mean_error=None if measured is None else _finite(measured.mean_error),
@@ -91,11 +100,14 @@ def facts_of_store(store: Store, measured: Measurement | None) -> Facts:
     )
 
 
-def _installed(store: Store) -> dict[str, Any]:
+def _installed(store: Store, known: KnownBundles) -> dict[str, Any]:
     """What is installed, in a few words; empty where nothing is, or where it cannot be read."""
     try:
         state = store.state()
-        facts = facts_of(store.bundle())
+        if state.bundle_id not in known:
+            known.clear()
+            known[state.bundle_id] = facts_of(store.bundle())
+        facts = known[state.bundle_id]
         numbers = store.factor_slots().available()
     except AgentError:  # `status` says what is wrong
         return {}
@@ -104,7 +116,7 @@ def _installed(store: Store) -> dict[str, Any]:
         "scheme": facts.scheme,
         "runtime": facts.runtime,
         "chip": str(state.chip.get("name", "")),
-        "sequence": numbers[0] if numbers else 0,
+        "factors": numbers[0] if numbers else 0,
         "temperature_c": state.remembered.get("temperature_c"),
     }
 
@@ -114,7 +126,7 @@ def statistics_of(
 ) -> Mapping[str, Mapping[str, int]]:
     """Whole numbers: errors in parts per million, SQNR in thousandths of a decibel."""
     whole = {
-        "sequence": facts.sequence,
+        "sequence": facts.factors,
         "state": STATES.index(facts.state),
         "error_ppm": _scaled(facts.mean_error, 1e6),
         "score_ppm": _scaled(facts.score, 1e6),

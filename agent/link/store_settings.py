@@ -27,8 +27,8 @@ def settings_of(store: Store) -> Mapping[str, str]:
     known = {f"{_CHIP}{name}": value for name, value in state.remembered.items()}
     values = {name: known.get(name) for name in WRITABLE}
     return {
-        "agent/version": __version__,
-        "agent/store": str(store.directory),
+        "npp/version": __version__,
+        "npp/store": str(store.path),
         "chip/name": str(state.chip.get("name", "")),
         **{name: "" if value is None else f"{value:g}" for name, value in values.items()},
     }

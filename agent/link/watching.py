@@ -125,7 +125,7 @@ class Watching:
 
     def _layers_of(self, remote: Remote, board: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
         """The layers, fetched anew when they were measured anew."""
-        version = (board.get("measured_s"), board.get("sequence"))
+        version = (board.get("measured_s"), board.get("factors"))
         if self._layers is None or self._layers[0] != version:
             found: list[Mapping[str, Any]] = []
             count = 1

@@ -15,7 +15,7 @@ STATES = ("unknown", "healthy", "watch", "drifted", "failed")
 GAUGES = {
     "npp_mean_relative_error_ratio": ("mean_error", "Mean relative error of the layers."),
     "npp_drift_score_ratio": ("score", "Mean layer error over that after the calibration."),
-    "npp_factors_sequence": ("sequence", "Number of the active factors; 0 for none."),
+    "npp_factors_sequence": ("factors", "Number of the active factors; 0 for none."),
     "npp_last_measurement_timestamp_seconds": ("measured_s", "Unix time of it."),
     "npp_last_calibration_timestamp_seconds": ("calibrated_s", "Unix time of it."),
     "npp_chip_temperature_celsius": ("temperature_c", "As the store remembers it."),
@@ -108,7 +108,7 @@ def _of_board(board: Mapping[str, Any]) -> Iterator[Any]:
         InfoMetricFamily,
     )
 
-    names = ("version", "model", "scheme", "runtime", "chip")
+    names = ("agent", "model", "scheme", "runtime", "chip")
     told = {name: str(board.get(name) or "") for name in names}
     yield InfoMetricFamily("npp_board", "What the board runs.", value=told)
     state = GaugeMetricFamily("npp_drift_state", "1 for the present state.", labels=["state"])

@@ -136,7 +136,7 @@ def _head(snapshot: Snapshot) -> Panel:
     text = Text()
     text.append(state, style=_COLOURS.get(state, ""))
     text.append(" " if score is None else f", score {score:.3g}")
-    text.append(f"   factors {board.get('sequence') or 'none'}")
+    text.append(f"   factors {board.get('factors') or 'none'}")
     if board.get("temperature_c") is not None:
         text.append(f"   {board['temperature_c']:.1f} °C")
     text.append(f"   written {board.get('written_bytes') or 0:,} bytes")
