@@ -104,7 +104,7 @@ def test_an_image_holds_what_the_tables_say(tmp_path: Path) -> None:
     begin = unit.first_block * 4096
     assert data[begin : begin + 4] == log_ring.MAGIC
     assert number("number", segments, begin) == 1
-    assert number("wear", segments, begin) == 1
+    assert number("wear", segments, begin) == 2
     assert unseal(data[begin + 256 : data.index(b"\n", begin) + 1]) is not None
     named = {row[0].split(", ")[1]: row[0].split(",")[0] for row in rows("Image", 3)[1:]}
     assert named == {region.name.lower(): str(region.value) for region in superblock.Region}

@@ -26,6 +26,12 @@ _CHECK = struct.Struct("<I")
 HEADER_BYTES = _FIELDS.size + _CHECK.size
 
 
+def segment_header(number: int, wear: int) -> bytes:
+    """The header of a segment; number 0 where it holds nothing."""
+    fields = _FIELDS.pack(MAGIC, VERSION, 0, number, min(wear, 2**32 - 1))
+    return fields + _CHECK.pack(zlib.crc32(fields))
+
+
 class Segments(Flash, Protocol):
     """A flash whose slots are segments of a log."""
 
@@ -133,9 +139,8 @@ class LogRing:
         """Erase a segment and write its header; number 0 leaves it out of the log."""
         known = [one.wear for one in segments if one.wear is not None]
         wear = (max(known, default=0) if segment.wear is None else segment.wear) + 1
-        fields = _FIELDS.pack(MAGIC, VERSION, 0, number, min(wear, 2**32 - 1))
         self.flash.erase(segment.index, self.flash.slot_bytes)
-        self._program(segment, 0, fields + _CHECK.pack(zlib.crc32(fields)))
+        self._program(segment, 0, segment_header(number, wear))
 
     def _program(self, segment: Segment, offset: int, data: bytes) -> None:
         self.flash.program(segment.index, offset, data)
