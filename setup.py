@@ -2,9 +2,9 @@
 
 Every extra here has wheels for x86-64 and for 64-bit ARM (CPython 3.11 to 3.13), but for `aihwkit`
 (x86-64, CPython 3.11 and 3.12), and a licence that goes with Apache-2.0: MIT (onnxruntime, rich,
-aihwkit), Apache-2.0 (ai-edge-litert, onnx, flatbuffers), BSD (NumPy, click, PyTorch, SciPy, dask,
-distributed, numba, littlefs-python), PSF (matplotlib). tests: MIT, BSD, and MPL-2.0 (hypothesis), none of which
-ships.
+aihwkit), Apache-2.0 (ai-edge-litert, onnx, flatbuffers, cryptography), BSD (NumPy, click, PyTorch,
+SciPy, dask, distributed, numba, littlefs-python), PSF (matplotlib). tests: MIT, BSD, and MPL-2.0
+(hypothesis), none of which ships.
 """
 
 from __future__ import annotations
@@ -49,10 +49,13 @@ LITERT = "ai-edge-litert>=2.0"  # also carries the TFLite schema that the import
 NUMBA = "numba>=0.59"  # the first for Python 3.12; works with NumPy 1.26
 HOST = [LITERT, "onnx>=1.17", "flatbuffers>=24.3", "matplotlib>=3.8", "rich>=13"]
 
+SIGNING = "cryptography>=42"  # Ed25519; wheels for every Linux, one for all CPython from 3.7 on
+
 CLUSTER = ["dask>=2024.5", "distributed>=2024.5"]
 
 EXTRAS = {
     "cluster": CLUSTER,
+    "signing": [SIGNING],
     "onnx": [ONNX_RUNTIME],
     "litert": [LITERT],
     "numba": [NUMBA],
@@ -76,6 +79,7 @@ EXTRAS = {
         *CLUSTER,
         ONNX_RUNTIME,
         NUMBA,
+        SIGNING,
         "scikit-learn>=1.4",
         "pytest>=8.2",
         "pytest-xdist>=3.6",

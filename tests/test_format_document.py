@@ -10,7 +10,7 @@ import numpy as np
 
 from agent.buffer import BufferedSample, Origin, SampleBuffer
 from agent.runtimes.output_codes import FILE_FORMAT, FILE_NAME, encode_output_codes
-from agent.store import archive, bundle, history, log_ring, manifest, superblock
+from agent.store import archive, bundle, history, log_ring, manifest, signature, superblock
 from agent.store.directory_flash import SLOT_BYTES, DirectoryFlash
 from agent.store.disk import SYSTEM_DISK
 from agent.store.image import open_image
@@ -54,7 +54,14 @@ def sizes(title: str) -> list[int]:
 
 
 def test_the_fields_of_the_headers_follow_each_other_without_gaps() -> None:
-    tables = {"Factor slot": 256, "Sample buffer": 52, "Superblock": 2172, "Log segment": 24}
+    assert fields("Signature")["signature"] == (48, signature.BYTES - 48)
+    tables = {
+        "Signature": 112,
+        "Factor slot": 256,
+        "Sample buffer": 52,
+        "Superblock": 2172,
+        "Log segment": 24,
+    }
     for title, end in tables.items():
         place = 0
         for name, (offset, size) in fields(title).items():

@@ -40,6 +40,7 @@ HOME_OF = {
     "numba": "device_models",
     "rich": "agent/workstation",
     "distributed": "agent/simulation",
+    "cryptography": "agent/store",
 }
 
 # A board has none of these; what imports them at its top is not for a board.

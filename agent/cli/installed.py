@@ -11,6 +11,7 @@ import click
 from agent.errors import BundleError
 from agent.events import CALIBRATION, INSTALLATION, ROLLBACK, record
 from agent.store.bundle import Bundle
+from agent.store.state import Trust
 from agent.store.store import Store
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "chip_text",
     "facts_of",
     "note",
+    "trust_text",
     "warn",
 ]
 
@@ -85,3 +87,8 @@ def chip_text(chip: Mapping[str, Any]) -> str:
     name = simple.pop("name", None)
     rest = ", ".join(f"{key} {value}" for key, value in simple.items())
     return ", ".join(part for part in (str(name) if name is not None else "", rest) if part)
+
+
+def trust_text(trust: Trust) -> str:
+    """Whose bundles a store takes, and from which version on."""
+    return f"key {trust.public_key[:12]}, version {trust.version} or later"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ from agent.cli.table import pairs
 from agent.cli.units import bytes_text
 from agent.inspection import references_document
 from agent.runtimes.names import CIM, RUNTIMES
-from agent.store.bundle import write_bundle
+from agent.store.bundle import bundle_bytes, signed_bytes
+from agent.store.durable import replace_file
 from agent.store.package import Package, to_parts
+from agent.store.signature import check_private_key
 from agent.workstation.pack import PHASES, pack
 from calib.prepare import PackOptions
 from calib.reference_plan import FORMS, MOMENT_RANK
@@ -104,6 +107,17 @@ from calib.schemes.weights import FLOAT, SCHEMES
     show_default=True,
     help="Of the positions that are looked at.",
 )
+@click.option(
+    "--sign",
+    metavar="KEY.pem",
+    type=FILE,
+    help="Sign the bundle with this private Ed25519 key, for stores that know its public one.",
+)
+@click.option(
+    "--version-number",
+    type=click.IntRange(0, 2**63 - 1),
+    help="Inside the signature: stores refuse lower ones than they had. Default: Unix time.",
+)
 @json_option
 @click.pass_context
 def command(  # noqa: PLR0913, PLR0917  # one argument an option
@@ -124,6 +138,8 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
     budget_kib: int,
     runtime: str,
     seed: int,
+    sign: Path | None,
+    version_number: int | None,
     as_json: bool,  # noqa: FBT001  # click passes flags by name
 ) -> None:
     """Pack a float .onnx or .tflite MODEL into a bundle for a board.
@@ -132,6 +148,8 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
     then the references, from which they are fitted. Labels are only looked at to check them.
     """
     chosen_budget(context, rank, budget_bytes, budget_mac_share)
+    if sign is not None:
+        check_private_key(sign)  # before the work, not after it
     options = PackOptions(
         scheme=scheme,
         activation_bits=activation_bits,
@@ -146,10 +164,18 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
         surrogate_mac_share=budget_mac_share,
     )
     package = _packed(model, samples, key, options, runtime)
-    document, arrays = to_parts(package)
-    written = write_bundle(out, document, arrays, package.files)
+    written = _write(package, out, sign, version_number)
     result = describe(package, out, written)
     emit(result, as_json=as_json, table=_table(result))
+
+
+def _write(package: Package, out: Path, key: Path | None, version: int | None) -> int:
+    """Write the bundle, signed where there is a key; returns its bytes."""
+    document, arrays = to_parts(package)
+    data = bundle_bytes(document, arrays, package.files)
+    if key is not None:
+        data = signed_bytes(data, key, int(time.time()) if version is None else version)
+    return replace_file(out, data)
 
 
 def _packed(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
@@ -10,9 +11,10 @@ from typing import Any
 import click
 
 from agent.cli.common import emit, json_option, store_option
-from agent.cli.installed import CALIBRATION, chip_text, facts_of
+from agent.cli.installed import CALIBRATION, chip_text, facts_of, trust_text
 from agent.cli.table import WIDTH, Cell, pairs
 from agent.cli.units import bytes_text, time_text
+from agent.store.state import Trust
 from agent.store.status import status_of
 from agent.store.store import Store
 
@@ -53,6 +55,7 @@ def describe(store: Store) -> dict[str, Any]:
         "bundle_id": found.state.bundle_id,
         "chip": dict(found.state.chip),
         "remembered": dict(found.state.remembered),
+        "trust": None if found.state.trust is None else asdict(found.state.trust),
         "last_calibration": dict(calibrations[-1]) if calibrations else None,
         "bytes_used": found.bytes_used,
         "history_entries": found.history_entries,
@@ -77,6 +80,7 @@ def _lines(document: dict[str, Any]) -> list[tuple[str, Cell]]:
         ("conditions", _conditions(document["remembered"])),
         ("active factors", document["sequence"] or "none"),
         ("roll back to", older if document["sequence"] else None),
+        *_trust(document["trust"]),
         *_calibration(last),
         ("size", bytes_text(document["bytes_used"])),
         ("history entries", document["history_entries"]),
@@ -86,6 +90,10 @@ def _lines(document: dict[str, Any]) -> list[tuple[str, Cell]]:
     if document["damaged_slots"]:
         lines.append(("damaged", f"factor slot {document['damaged_slots']}; calibrate again"))
     return lines
+
+
+def _trust(trust: Mapping[str, Any] | None) -> list[tuple[str, Cell]]:
+    return [] if trust is None else [("trusts", trust_text(Trust(**trust)))]
 
 
 def _conditions(remembered: Mapping[str, Any]) -> str | None:
