@@ -40,7 +40,7 @@ def test_without_a_key_nothing_comes_over_a_link_unless_the_agent_was_told_so(
     store = tmp_path / "store"
     assert npp(capsys, "install", first, "--store", store).code == 0
     before = Store(store).state().bundle_id
-    with pytest.raises(BundleError, match=r"second\.npp was not installed: this board knows no key"):
+    with pytest.raises(BundleError, match="this board knows no key"):
         activate(store, second)
     assert Store(store).state().bundle_id == before
     assert activate(store, second, allow_unsigned=True)["trust"] is None  # type: ignore[index]  # a document
