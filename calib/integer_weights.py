@@ -60,7 +60,7 @@ def integer_weights(
     least = np.maximum(np.abs(shift) / LARGEST_BIAS, _SMALLEST_SCALE) / step
     scales = np.maximum(np.abs(wanted), least)
     ratio = (wanted / scales).reshape(groups, 1, per_group)
-    codes = np.rint(weights.codes * ratio).astype(np.int8)
+    codes = np.clip(np.rint(weights.codes * ratio), -128, 127).astype(np.int8)
     bias_scales = scales * step
     return IntegerWeights(
         codes=codes,
