@@ -50,7 +50,7 @@ def test_four_bits_are_repaired(
     assert done["method"] == method
     assert done["held_back"]["after"] < 0.5 * done["held_back"]["before"]
     ranks = {layer["name"]: layer["rank"] for layer in done["layers"]}
-    assert all(ranks[name] <= most for name, most in CAPACITIES.items())
+    assert all(ranks[name] <= most for name, most in CAPACITIES.items() if most)
     assert any(ranks.values())
     after = npp(capsys, "measure", *store, "--json").document
     for layer, was in zip(after["layers"], before["layers"], strict=True):
@@ -89,7 +89,10 @@ def test_a_rank_beyond_the_branches_is_held_within_them(
     store = ("--store", installed(board_bundles, "int4-stored", tmp_path, capsys))
     done = npp(capsys, "calibrate", *store, "--rank", 32, "--json").document
     ranks = {layer["name"]: layer["rank"] for layer in done["layers"]}
-    assert ranks == {**CAPACITIES, "depthwise": 0}
+    # What has no branch takes its components in its own weights.
+    assert {name: ranks[name] for name, most in CAPACITIES.items() if most} == {
+        name: most for name, most in CAPACITIES.items() if most
+    }
 
 
 def test_a_process_says_nothing_but_what_it_is_asked(

@@ -23,6 +23,7 @@ from agent.runtimes.tflite_interpreter import Affine, TfliteModel, imported
 from agent.runtimes.tflite_patch import patched
 from agent.runtimes.tflite_plan import MODEL_NAME, TAPS_NAME, probe_name
 from calib.factors import Factors, Surrogate
+from calib.folded_weights import has_room
 from calib.graph.linear import LinearLayer
 from calib.packed import PackedNetwork
 from calib.tflite_layout import row_tensor
@@ -64,8 +65,13 @@ class TfliteRuntime:
 
     @property
     def largest_ranks(self) -> Mapping[str, int]:
-        """By layer, the rank that its branch has room for; 0: it has none."""
-        return {name: layer.rank for name, layer in self._plan.layers.items()}
+        """By layer, the rank that its branch has room for; 0: it has none.
+
+        Where there is none and the weights themselves have room, there is no limit.
+        """
+        weights, layers = self._network.weights, self._plan.layers
+        limited = (name for name, one in layers.items() if one.rank or not has_room(weights[name]))
+        return {name: layers[name].rank for name in limited}
 
     def run(self, samples: Float32, factors: Factors, taps: Positions) -> Trace:
         """Run samples [n, ...] through the whole network; once more for taps, if there are any.

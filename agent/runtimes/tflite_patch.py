@@ -1,7 +1,8 @@
 """Factors into a `.tflite` file: the numbers that depend on them, written where they stand.
 
-Gain and offset go into the layer's own integers (`calib.integer_weights`), A and B into its branch,
-filled up with zeros to the branch's rank.
+Gain and offset go into the layer's own integers (`calib.integer_weights`). A and B go into its
+branch, filled up with zeros to the branch's rank; where there is none, and codes of 4 bits lie in
+bytes, into the weights as well (`calib.folded_weights`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from agent.errors import BundleError, RuntimeUnavailableError
 from agent.runtimes.tflite_plan import VECTOR, LayerPlaces, Place
 from calib.factors import Factors, Surrogate
+from calib.folded_weights import folded_integers, has_room
 from calib.graph.linear import LinearLayer
 from calib.integer_weights import IntegerWeights, integer_weights
 from calib.packed import PackedNetwork
@@ -86,7 +88,10 @@ def _values(
     """What is to be written for one layer."""
     name = layer.name
     step = network.activations[name].step
-    integers = integer_weights(network.weights[name], layer.bias, step, surrogate)
+    weights = network.weights[name]
+    folded = surrogate.has_branch and places.a is None and has_room(weights)
+    made_of = folded_integers if folded else integer_weights
+    integers = made_of(weights, layer.bias, step, surrogate)
     if places.scales.size < layer.outputs:
         integers = _with_one_scale(integers)
     yield places.weights, integers.codes
@@ -98,7 +103,7 @@ def _values(
         a, b = _filled(layer, surrogate, rank)
         yield places.a, a
         yield places.b, b
-    elif surrogate.rank:
+    elif surrogate.has_branch and not folded:
         raise _too_large(layer, surrogate.rank, 0)
 
 

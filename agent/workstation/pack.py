@@ -59,7 +59,9 @@ def pack(  # noqa: PLR0913  # what a user says on one command line
         # It needs the TFLite schema, which is not there where only ONNX models are packed.
         making = importlib.import_module("agent.workstation.tflite.making")
         network, files = making.made_for_tflite(source, data, options, target, tell)
-        return Package(network, model.stem, target.runtime, files)
+        seen = data.x[: network.references.count].astype(np.float32)
+        package = Package(network, model.stem, target.runtime, files)
+        return with_tolerance(package, output_codes(source.graph, network, seen))
     prescribed = Prescribed(source.codes)
     network = prepare(source.graph, data.x, data.y, options, tell, prescribed=prescribed)
     files = runtime_files(target.runtime, source.graph, network, data.x)

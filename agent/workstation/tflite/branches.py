@@ -3,7 +3,8 @@
 What a branch costs is mostly there at any rank: values are taken out of their codes and put back,
 and a float kernel makes so many of A's outputs at once whether there are as many or not. So it is
 the layers that are chosen. The worth of a branch is what the quantised layer does wrong, weighed by
-how much that moves the network's answer; the best worth for its cost goes first.
+how much that moves the network's answer; the best worth for its cost goes first. Weights of 4 bits,
+which lie in bytes, take their branches in themselves, at no cost: `auto` gives them none.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from agent.errors import InputError
 from agent.workstation.target import ALL, AUTO, NONE
 from calib.costs import budgeted_ranks
 from calib.decision import decision_graph
+from calib.folded_weights import has_room
 from calib.graph.executor import run
 from calib.graph.linear import LinearLayer
 from calib.graph.model import Graph
@@ -61,7 +63,8 @@ def branch_ranks(
     ranks = {layer.name: capacity(layer, network) for layer in network.layers}
     possible = [layer for layer in network.layers if ranks[layer.name]]
     if branches == AUTO:
-        worth = branch_worth(graph, network, possible, samples[:SAMPLES])
+        asked = [layer for layer in possible if not has_room(network.weights[layer.name])]
+        worth = branch_worth(graph, network, asked, samples[:SAMPLES])
         chosen = _best(network, ranks, worth)
     elif branches in {ALL, NONE}:
         chosen = {layer.name for layer in possible if branches == ALL}
