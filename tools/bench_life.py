@@ -52,7 +52,13 @@ CASES = (
     Case("digits-sram", "digits, SRAM that ages, day and night", "sram"),
     Case("digits-pcm", "digits, phase-change memory", "pcm"),
     Case("digits-troubled", "digits, SRAM in trouble", "troubled"),
-    Case("resnet8-pcm", "ResNet-8, phase-change memory", "pcm-slow", resnet=True, images=100),
+    Case(
+        "resnet8-pcm",
+        "ResNet-8, phase-change memory, 60 days",
+        "pcm-sixty-days",
+        resnet=True,
+        images=100,
+    ),
 )
 
 
@@ -118,6 +124,7 @@ def report(results: list[Result], pictures: list[str]) -> str:
         "flash a year",
     ]
     parts = [f"# Long lives\n\n{first}\n", TEXT, markdown_table(head, rows), _sentences(results)]
+    parts.append(NOTES)
     parts += [f"![{name}]({name})" for name in pictures]
     return "\n\n".join(parts) + "\n"
 
@@ -128,6 +135,16 @@ without a break that evaluations found it below 0.97. Bytes are those that the s
 sample buffer and history. The timer calibrates once a day (where the chip stands still, once in ten
 days), by the same loop with the same verdict: what it refuses costs buffer and history, and no
 factors. PCM's model does not depend on temperature."""
+
+NOTES = """Alarms are states, and no orders: on phase-change memory every one is a drift that is
+there, and most are not worth a write when they come. Without drift there was none.
+
+One of 100 images is 1.3 % of ResNet-8's accuracy, and freshly calibrated it was found at 0.95 to
+1.03 of float. Whether it was below 0.97 for longer than the stated delay, as evaluations found it,
+cannot be told from so few; that it stayed above is not shown. With its narrow margins it needs most
+of its calibrations in the first days of a chip that fades by the logarithm of time: nine of 21 in
+the first two. In the sixty days shown the policy writes as much as the timer, with which two fifths
+of the accuracy were lost on the first day."""
 
 
 def _rows(one: Result) -> list[list[str]]:
