@@ -50,6 +50,7 @@ def lived(capsys: Capture, files: Path, scenario: str, *options: object, **how: 
     return npp(capsys, "simulate-life", files / name, path, *given, "--json", *options)
 
 
+@pytest.mark.slow
 def test_a_fading_chip_is_kept_good_by_the_policy_and_lost_without(
     files: Path, tmp_path: Path, capsys: Capture
 ) -> None:
@@ -72,6 +73,7 @@ def test_a_fading_chip_is_kept_good_by_the_policy_and_lost_without(
     assert (out / "life.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_life(files: Path, capsys: Capture) -> None:
     scenario = 'chip = "sram-bitplane"\ndays = 0.1\nround_h = 1\n'
     first, again = (lived(capsys, files, scenario, "--seed", 3).document for _ in range(2))
@@ -79,6 +81,7 @@ def test_the_same_seed_gives_the_same_life(files: Path, capsys: Capture) -> None
     assert lived(capsys, files, scenario, "--seed", 4).document != first
 
 
+@pytest.mark.slow
 def test_a_chip_that_stands_still_never_alarms(files: Path, capsys: Capture) -> None:
     found = lived(capsys, files, STILL)
     care = found.document["carers"]["policy"]
@@ -86,6 +89,7 @@ def test_a_chip_that_stands_still_never_alarms(files: Path, capsys: Capture) -> 
     assert found.document["carers"]["none"]["recovery_mean"] == care["recovery_mean"]
 
 
+@pytest.mark.slow
 def test_a_dead_column_is_seen_and_repaired_as_far_as_it_can_be(
     files: Path, tmp_path: Path, capsys: Capture
 ) -> None:
@@ -102,6 +106,7 @@ def test_a_dead_column_is_seen_and_repaired_as_far_as_it_can_be(
     assert care["policy"]["recovery_mean"] >= care["none"]["recovery_mean"]
 
 
+@pytest.mark.slow
 def test_moved_inputs_are_told_from_a_changed_chip_and_nothing_is_written(
     files: Path, tmp_path: Path, capsys: Capture
 ) -> None:
@@ -123,6 +128,7 @@ def test_without_data_the_held_back_samples_are_answered_for(files: Path, capsys
     assert "give some with --data DATA.npz" in refused.sentence()
 
 
+@pytest.mark.slow
 def test_bundles_with_moments_or_stored_references_live_too(files: Path, capsys: Capture) -> None:
     scenario = PCM.replace("days = 10", "days = 3")
     found = lived(capsys, files, scenario, name="moments")

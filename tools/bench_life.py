@@ -52,7 +52,13 @@ CASES = (
     Case("digits-sram", "digits, SRAM that ages, day and night", "sram"),
     Case("digits-pcm", "digits, phase-change memory", "pcm"),
     Case("digits-troubled", "digits, SRAM in trouble", "troubled"),
-    Case("resnet8-pcm", "ResNet-8, phase-change memory", "pcm-slow", resnet=True, images=100),
+    Case(
+        "resnet8-pcm",
+        "ResNet-8, phase-change memory, 60 days",
+        "pcm-sixty-days",
+        resnet=True,
+        images=100,
+    ),
 )
 
 
@@ -118,6 +124,7 @@ def report(results: list[Result], pictures: list[str]) -> str:
         "flash a year",
     ]
     parts = [f"# Long lives\n\n{first}\n", TEXT, markdown_table(head, rows), _sentences(results)]
+    parts.append(NOTES)
     parts += [f"![{name}]({name})" for name in pictures]
     return "\n\n".join(parts) + "\n"
 
@@ -128,6 +135,24 @@ without a break that evaluations found it below 0.97. Bytes are those that the s
 sample buffer and history. The timer calibrates once a day (where the chip stands still, once in ten
 days), by the same loop with the same verdict: what it refuses costs buffer and history, and no
 factors. PCM's model does not depend on temperature."""
+
+NOTES = """One chip and one seed in each case. **What this does not show:** the digits keep more
+than 0.97 of float on these chips even if nobody looks after them, so that their rows show what
+is saved in flash and how often the watch alarms, and not that it keeps a network good. Most of
+what the timer writes there is the bookkeeping of calibrations that were refused; the factors
+alone are in the column of those accepted. That there was no alarm on a chip that stands still is
+one year of rounds, a third of the 2,160 between false alarms that the limits are computed for;
+the tests hold the limits against simulated series.
+
+Alarms are states, and no orders: on phase-change memory every one is a drift that is there, and
+it is not worth a write when it comes.
+
+**ResNet-8** is the case that needs care, and here two aims are missed. One of 100 images is 1.3
+% of its accuracy, and freshly calibrated it was found at 0.95 to 1.03 of float; so whether it
+was below 0.97 for longer than the stated delay, as evaluations found it, cannot be told, and
+that it stayed above is not shown. In sixty days the policy writes as much as the timer, with
+which two fifths of the accuracy were lost on the first day: a chip that fades by the logarithm
+of time wants nine of 21 calibrations in the first two days. A whole year of it has not been run."""
 
 
 def _rows(one: Result) -> list[list[str]]:

@@ -166,7 +166,7 @@ def _lived(
     samples = comparison.x[some].astype(np.float32)
     before = {name: carer.ward.loop.factors for name, carer in carers.items()}
     visits = {name: _visit(carer, moment, samples, runtime) for name, carer in carers.items()}
-    acted = any(visit.event for visit in visits.values())
+    acted = moment.time_s == 0 or visits[POLICY].event is not None
     record: dict[str, Any] = {
         "day": moment.day,
         **asdict(moment.state),
