@@ -197,7 +197,6 @@ def test_a_rebuilt_state_does_not_bring_factors_of_another_installation_back(
     store: Store,
 ) -> None:
     with store.lock():
-        store.rollback(0)
         store.install(FIRST, {"name": "another chip"})
         facts = {"bundle_id": FIRST.id, "chip": {"name": "another chip"}}
         record(store, INSTALLATION, facts, 5.0)
