@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from agent.cli.doctor import report
 from agent.cli.program import program, run
 from agent.doctor import machine, packages, places
+from tests.store_places import make_place
 
 ALL = {known.name: "1.0" for known in packages.KNOWN}
 
@@ -129,7 +130,15 @@ def test_a_file_in_the_place_of_a_store_is_a_problem(tmp_path: Path) -> None:
     assert not place.exists
     assert not place.writable
     assert place.problem is not None
-    assert "is a file" in place.problem
+    assert "holds no store: name a directory" in place.problem
+
+
+def test_an_image_is_a_store(tmp_path: Path) -> None:
+    image = make_place("image", tmp_path / "image")
+    place = places.examine_store(image)
+    assert (place.exists, place.writable, place.problem) == (True, True, None)
+    image.chmod(0o666)
+    assert "chmod o-w" in str(places.examine_store(image).problem)
 
 
 def test_a_store_that_every_user_can_write_is_a_problem(tmp_path: Path) -> None:

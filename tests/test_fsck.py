@@ -197,7 +197,6 @@ def test_a_rebuilt_state_does_not_bring_factors_of_another_installation_back(
     store: Store,
 ) -> None:
     with store.lock():
-        store.rollback(0)
         store.install(FIRST, {"name": "another chip"})
         facts = {"bundle_id": FIRST.id, "chip": {"name": "another chip"}}
         record(store, INSTALLATION, facts, 5.0)
@@ -206,6 +205,13 @@ def test_a_rebuilt_state_does_not_bring_factors_of_another_installation_back(
         assert repair(store).is_sound
     assert store.state().chip == {"name": "another chip"}
     assert store.load_factors() is None
+    with store.lock():
+        done = store.commit_factors(b"of the other chip")
+        record(store, CALIBRATION, {"accepted": True, "sequence": done.sequence}, 6.0)
+    spoil_state(store)
+    with store.lock(check=False):
+        assert repair(store).is_sound
+    assert store.factor_slots().available() == [done.sequence]
 
 
 def test_a_damaged_bundle_is_restored_from_its_file(

@@ -21,11 +21,13 @@ from agent.store.store import Store
 from tests.fake_disks import PowerCutDisk
 from tests.fakes import PowerLoss, copy_tree
 from tests.store_places import PLACES, make_place
-from tests.store_samples import CHIP, FIRST, SECOND
+from tests.store_samples import CHIP, FIRST, SECOND, bundle_named
 
 SEEDS: tuple[int | None, ...] = (None, -1, *range(12))
 """None: nothing that was not synced survives. -1: all does. Else each piece by chance."""
 FEW_SEEDS = SEEDS[:4]
+
+THIRD = bundle_named("third")
 
 Change = Callable[[Store], None]
 
@@ -103,6 +105,17 @@ def used_and_replaced(store: Store) -> None:
     install_second(store)
 
 
+def back_to_the_first(store: Store) -> None:
+    """The installed bundle is the one that was written first."""
+    used_and_replaced(store)
+    install_first(store)
+
+
+def install_third(store: Store) -> None:
+    with store.lock(create=True):
+        store.install(THIRD, {"preset": "ideal"})
+
+
 def used_with_full_history(store: Store) -> None:
     """So full that the next entry makes older ones leave."""
     used_once(store)
@@ -153,6 +166,7 @@ CASES: list[tuple[Change, Change]] = [
     (used_twice, install_second),
     (used_twice, install_first),
     (used_and_replaced, install_first),
+    (back_to_the_first, install_third),
     (install_first, commit),
     (used_once, commit),
     (used_twice, commit),

@@ -42,7 +42,8 @@ store_option = click.option(
     metavar="DIR",
     type=FILE,
     callback=_store_or_default,
-    help="The store. Default: $NPP_STORE, else /var/lib/npp-agent if writable, else the user's.",
+    help="The store, a directory or an image. Default: $NPP_STORE, else /var/lib/npp-agent if "
+    "writable, else the user's.",
 )
 
 age_option = click.option(
