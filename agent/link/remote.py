@@ -176,6 +176,8 @@ class Remote:
         try:
             said = client.ask(ask, _HELLO_TRIES)
         except RemoteError as error:
+            if error.explained:
+                raise
             raise LinkError(
                 f"what is at {self._reach.url} speaks SMP and is no npp-agent ({error})"
             ) from error
