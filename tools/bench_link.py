@@ -230,8 +230,8 @@ def costs(store: Path, link: Path, repeat: int) -> list[list[Any]]:
 
 
 ABOUT = (
-    "Made by `python tools/bench_link.py`. Times are wall clock while other programs kept both cores "
-    "busy: median round trips are the link's, the longest ones the machine's."
+    "Made by `python tools/bench_link.py`. Times are wall clock while other programs kept both "
+    "cores busy: median round trips are the link's, the longest ones the machine's."
 )
 
 
