@@ -3,9 +3,9 @@
 Every extra here has wheels for x86-64 and for 64-bit ARM (CPython 3.11 to 3.13), which a test asks
 the index for, but for `aihwkit` (x86-64, CPython 3.11 and 3.12), and a licence that goes with
 Apache-2.0: MIT (onnxruntime, rich, aihwkit, cbor2), Apache-2.0 (ai-edge-litert, tflite-runtime,
-onnx, flatbuffers, prometheus-client), BSD (NumPy, click, PyTorch, SciPy, dask, distributed, numba,
-pyserial, littlefs-python), PSF (matplotlib). tests: MIT, BSD, Apache-2.0 (smpclient, smpmgr) and
-MPL-2.0 (hypothesis), none of which ships.
+onnx, flatbuffers, prometheus-client, cryptography), BSD (NumPy, click, PyTorch, SciPy, dask,
+distributed, numba, pyserial, littlefs-python), PSF (matplotlib). tests: MIT, BSD, Apache-2.0
+(smpclient, smpmgr) and MPL-2.0 (hypothesis), none of which ships.
 """
 
 from __future__ import annotations
@@ -72,12 +72,15 @@ HOST = [
     *SERIAL,
 ]
 
+SIGNING = "cryptography>=42"  # Ed25519; wheels for every Linux, one for all CPython from 3.7 on
+
 CLUSTER = ["dask>=2024.5", "distributed>=2024.5"]
 
 TESTS = ["pytest>=8.2", "pytest-xdist>=3.6", "hypothesis>=6.100"]
 
 EXTRAS = {
     "cluster": CLUSTER,
+    "signing": [SIGNING],
     "onnx": [ONNX_RUNTIME],
     "litert": [LITERT],
     "tflite": TFLITE,
@@ -109,6 +112,7 @@ EXTRAS = {
         *CLUSTER,
         ONNX_RUNTIME,
         NUMBA,
+        SIGNING,
         "scikit-learn>=1.4",
         *TESTS,
         "build>=1.2",

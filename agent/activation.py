@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from agent.store.bundle import Bundle, open_bundle
 from agent.store.package import Package
 from agent.store.state import State
 from agent.store.store import Store
+from agent.store.trusted import accepted
 from calib.factors import no_factors
 from calib.verify import Judgement
 
@@ -46,23 +48,26 @@ def activate(
         listeners: who hears of it.
 
     Raises:
-        BundleError: it is damaged, may not be installed, or its canaries fail.
+        BundleError: it is damaged, may not be installed, is not signed by the key that the store
+            knows, or its canaries fail.
         RuntimeUnavailableError: this machine has no such runtime.
         StoreError: nothing is installed yet, or the store refuses; the old bundle stays.
     """
     state = store.state()
     bundle = open_bundle(data, name=name)
     admit(bundle)
+    accepted(bundle, state.trust)
     kept, package = prepared(bundle, None)
     canaries = _canaries(package, state, listeners)
     with store.lock():
-        installed = install(store, kept, package, store.state().chip)
+        installed = install(store, kept, package, store.state().chip, origin=bundle)
         facts = {
             "model": package.model,
             "scheme": package.network.scheme,
             "runtime": package.runtime,
             "chip": dict(installed.chip),
             "bundle_id": installed.bundle_id,
+            "trust": None if installed.trust is None else asdict(installed.trust),
         }
         _, warning = record(store, INSTALLATION, facts)
     if warning is not None:

@@ -26,7 +26,7 @@ from calib.costs import (
     weight_bytes,
 )
 from calib.drawn_references import DrawnReferences
-from calib.graph.linear import LinearLayer, uncorrected_products
+from calib.graph.linear import LinearLayer, uncorrected
 from calib.packed import PackedNetwork
 from device_models.energy.constants import FLOAT32, EnergyConstants
 from device_models.errors import DeviceModelError
@@ -61,7 +61,7 @@ def inspection_document(
         "rank": network.rank,
         "budget": asdict(network.budget),
         "layers": [_layer(package, layer, energy) for layer in network.layers],
-        "uncorrected": list(uncorrected_products(network.decision_graph, network.layers)),
+        "uncorrected": list(uncorrected(network.decision_graph)),
         "multiply_accumulates": sum(layer.multiply_accumulates for layer in network.layers),
         "ebops": effective_bit_operations(network),
         "surrogate_mac_share": surrogate_share(network.layers, _ranks(package)),

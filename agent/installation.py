@@ -47,10 +47,27 @@ def prepared(bundle: Bundle, scheme: str | None) -> tuple[Bundle, Package]:
     return open_bundle(package_bytes(package), name=bundle.name), package
 
 
-def install(store: Store, bundle: Bundle, package: Package, chip: Mapping[str, Any]) -> State:
+def install(  # noqa: PLR0913 - each is one fact of an installation
+    store: Store,
+    bundle: Bundle,
+    package: Package,
+    chip: Mapping[str, Any],
+    *,
+    origin: Bundle | None = None,
+    public_key: bytes | None = None,
+) -> State:
     """Make a prepared bundle the installed one; the store is locked by the caller.
 
+    Args:
+        store: where.
+        bundle: as the store will keep it.
+        package: what it holds.
+        chip: the chip's description.
+        origin: the bundle as it came, whose signature counts; by default `bundle`.
+        public_key: from now on only what this key has signed is installed.
+
     Raises:
+        BundleError: the store knows a key, and the bundle is not signed with it, or is older.
         InputError: a chip for a runtime that is no emulator.
         BundleError: what it holds for its runtime is not of its network.
         StoreError: the store refuses; what was installed before still is.
@@ -61,4 +78,4 @@ def install(store: Store, bundle: Bundle, package: Package, chip: Mapping[str, A
             f"{chip.get('name')}"
         )
     check_files(package)
-    return store.install(bundle, chip)
+    return store.install(bundle, chip, origin=origin, public_key=public_key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from agent.errors import BundleError
@@ -70,6 +70,7 @@ def describe(store: Store) -> dict[str, Any]:
         "bundle_id": found.state.bundle_id,
         "chip": dict(found.state.chip),
         "remembered": dict(found.state.remembered),
+        "trust": None if found.state.trust is None else asdict(found.state.trust),
         "last_calibration": dict(calibrations[-1]) if calibrations else None,
         "bytes_used": found.bytes_used,
         "history_entries": found.history_entries,

@@ -39,6 +39,10 @@ class Surrogate:
     """[rank]: of each component's rows of A as they are stored (`calib.precision`); empty: not
     decided, and then they are stored as float16."""
 
+    beside: bool = False
+    """Whether the branch stays beside weights that would have room for it: where the codes of the
+    input clip, it has to read the input itself."""
+
     @property
     def rank(self) -> int:
         """Columns of B."""

@@ -111,8 +111,9 @@ class _Making:
 
     def _rank_beside(self, name: str) -> int:
         """Of the branch that stands beside a layer."""
-        folded = self.fold and has_room(self.network.weights[name])
-        return 0 if folded else self.factors[name].rank
+        surrogate = self.factors[name]
+        room = self.fold and has_room(self.network.weights[name])
+        return 0 if room and not surrogate.beside else surrogate.rank
 
     def _is_rounded(self, layer: LinearLayer) -> bool:
         """Whether the kernel needs codes for its output, and the next layer's will not do."""

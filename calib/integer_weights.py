@@ -85,7 +85,7 @@ def integers_of(
     codes = np.rint(values / scales.reshape(groups, 1, per_group))
     bias_scales = scales * step
     return IntegerWeights(
-        codes=np.clip(codes, -LARGEST_CODE, LARGEST_CODE).astype(np.int8),
+        codes=np.clip(codes, -LARGEST_CODE - 1, LARGEST_CODE).astype(np.int8),
         scales=scales.astype(np.float32),
         bias=np.rint(shift / bias_scales).astype(np.int32),
         bias_scales=bias_scales.astype(np.float32),

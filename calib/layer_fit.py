@@ -14,6 +14,7 @@ import numpy as np
 
 from calib.allocation import Bits, LayerOffer, Rung, allocate
 from calib.budget import Budget
+from calib.clipping import Clipping
 from calib.costs import component_cost, left_for_branches, uniform_rank
 from calib.factors import Factors, Surrogate
 from calib.fading import Fading
@@ -50,6 +51,7 @@ class LayerFit:
     """Of clean rows, also of samples that were not run on the chip."""
 
     noise: ReadNoise
+    clipping: Clipping
     fading: Fading = field(default_factory=Fading)
 
     @classmethod
@@ -63,14 +65,15 @@ class LayerFit:
                 them, map them to the references exactly.
         """
         noise = ReadNoise(layer.outputs)
+        clipping = Clipping(network.activations[layer.name].limits)
         nominal = known = layer.weight.astype(np.float64)
         if exact and network.float_weights is not None:
             known = network.float_weights[layer.name].astype(np.float64)
         if layer.groups > 1:
             covariance = GroupedCovariance(layer.groups, layer.inputs) if exact else None
-            return cls(layer, GroupedSums(known, nominal), covariance, noise)
+            return cls(layer, GroupedSums(known, nominal), covariance, noise, clipping)
         inputs = RowSums(layer.inputs) if exact else None
-        return cls(layer, LayerSums(known[0], nominal[0]), inputs, noise)
+        return cls(layer, LayerSums(known[0], nominal[0]), inputs, noise, clipping)
 
     def add(self, x: Rows, z: Rows, y: Rows) -> None:
         """Add rows: inputs x [n, groups · d], the chip's outputs z and references y [n, outputs].
@@ -82,12 +85,15 @@ class LayerFit:
         """
         if isinstance(self.sums, LayerSums):
             self.sums.known_z = self.fading.first(self.sums.known_z, x, z)
+        if self.inputs is None:
+            self.clipping.add(x)
         self.sums.add(x, z, y)
 
     def vary(self, rows: Rows) -> None:
         """Add clean rows [n, groups · d] that say how the layer's inputs vary."""
         if self.inputs is not None:
             self.inputs.add(rows)
+            self.clipping.add(rows)
 
     def statistics(self) -> LayerStatistics | GroupedStatistics:
         """The statistics of all that was added.
@@ -145,9 +151,17 @@ class Plan:
     bits: Mapping[str, Bits]
     """Of the components that each layer gets."""
 
+    clipped: frozenset[str] = frozenset()
+    """Layers whose inputs the main path's codes clip, so that branches have to read them."""
+
     def factors(self) -> Factors:
         """The factors of all layers, from the rows that the plan was made of."""
-        return Factors({name: one.surrogate(self.bits[name]) for name, one in self.solved.items()})
+        return Factors({name: self.surrogate(name, one) for name, one in self.solved.items()})
+
+    def surrogate(self, name: str, solved: SolvedLayer | SolvedGroups) -> Surrogate:
+        """A layer's, of the planned components, from what was solved of these or of other rows."""
+        found = solved.surrogate(self.bits[name])
+        return replace(found, beside=bool(found.rank) and name in self.clipped)
 
 
 def plan_together(network: PackedNetwork, fits: Fits, budget: Budget) -> Plan:
@@ -181,10 +195,13 @@ def plan_one_by_one(
     """
     left = left_for_branches(budget, network.layers)
     rank = int(uniform_rank(left, network.layers))
-    solved = {
-        name: solved_layer(network, fit, min(rank, largest.get(name, rank))) for name, fit in fits
-    }
-    return plan_solved(network, solved, budget, largest)
+    solved: dict[str, SolvedLayer | SolvedGroups] = {}
+    clipped = set()
+    for name, fit in fits:
+        solved[name] = solved_layer(network, fit, min(rank, largest.get(name, rank)))
+        clipped |= {name} if fit.clipping.matters else set()
+    plan = plan_solved(network, solved, budget, largest)
+    return replace(plan, clipped=frozenset(clipped))
 
 
 def plan_solved(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agent.errors import BundleError
 from agent.runtimes.tflite_plan import FILE_NAME, Place, decode_plan, encode_plan
@@ -68,3 +71,34 @@ def test_what_is_wrong_with_a_plan_is_one_sentence(
     assert FILE_NAME in said
     assert "pack the model again" in said
     assert "\n" not in said
+
+
+def paths(value: Any, here: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Where in a document something stands."""
+    if isinstance(value, dict):
+        inside = [path for key, item in value.items() for path in paths(item, (*here, key))]
+    elif isinstance(value, list):
+        inside = [path for i, item in enumerate(value) for path in paths(item, (*here, i))]
+    else:
+        inside = []
+    return [here, *inside]
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=5,
+)
+
+
+@given(st.data())
+def test_a_plan_with_anything_in_it_is_read_or_refused(data: st.DataObject) -> None:
+    document = json.loads(encode_plan(plan_of()))
+    *path, last = data.draw(st.sampled_from(paths(document)[1:]))
+    place = document
+    for key in path:
+        place = place[key]
+    place[last] = data.draw(ANYTHING)
+    with contextlib.suppress(BundleError):
+        found = decode_plan(json.dumps(document).encode(), LAYERS)
+        assert decode_plan(encode_plan(found), LAYERS) == found

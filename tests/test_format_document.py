@@ -12,7 +12,7 @@ from agent.buffer import BufferedSample, Origin, SampleBuffer
 from agent.runtimes import tflite_plan
 from agent.runtimes.output_codes import FILE_FORMAT, FILE_NAME, encode_output_codes
 from agent.runtimes.tflite_plan import encode_plan
-from agent.store import archive, bundle, history, log_ring, manifest, superblock
+from agent.store import archive, bundle, history, log_ring, manifest, signature, superblock
 from agent.store.directory_flash import SLOT_BYTES, DirectoryFlash
 from agent.store.disk import SYSTEM_DISK
 from agent.store.image import open_image
@@ -57,7 +57,14 @@ def sizes(title: str) -> list[int]:
 
 
 def test_the_fields_of_the_headers_follow_each_other_without_gaps() -> None:
-    tables = {"Factor slot": 256, "Sample buffer": 52, "Superblock": 2172, "Log segment": 24}
+    assert fields("Signature")["signature"] == (48, signature.BYTES - 48)
+    tables = {
+        "Signature": 112,
+        "Factor slot": 256,
+        "Sample buffer": 52,
+        "Superblock": 2172,
+        "Log segment": 24,
+    }
     for title, end in tables.items():
         place = 0
         for name, (offset, size) in fields(title).items():
@@ -107,7 +114,7 @@ def test_an_image_holds_what_the_tables_say(tmp_path: Path) -> None:
     begin = unit.first_block * 4096
     assert data[begin : begin + 4] == log_ring.MAGIC
     assert number("number", segments, begin) == 1
-    assert number("wear", segments, begin) == 1
+    assert number("wear", segments, begin) == 2
     assert unseal(data[begin + 256 : data.index(b"\n", begin) + 1]) is not None
     named = {row[0].split(", ")[1]: row[0].split(",")[0] for row in rows("Image", 3)[1:]}
     assert named == {region.name.lower(): str(region.value) for region in superblock.Region}

@@ -43,6 +43,7 @@ HOME_OF = {
     "serial": "agent/link",
     "cbor2": "agent/link",
     "prometheus_client": "agent/workstation",
+    "cryptography": "agent/store",
 }
 
 # A board has none of these; what imports them at its top is not for a board.

@@ -207,7 +207,8 @@ def test_a_log_keeps_the_newest_and_loses_whole_segments_only(sizes: list[int]) 
         held = sum(-(-len(seal(record)) // 256) * 256 for record in kept)
         assert len(kept) == n + 1 or held > log.flash.slot_bytes
     worn = [segment.wear for segment in log.segments() if segment.wear is not None]
-    assert not worn or max(worn) - min(worn) <= 1
+    assert len(worn) == 4
+    assert max(worn) - min(worn) <= 1
 
 
 def test_an_entry_that_no_segment_takes_is_refused() -> None:
@@ -300,7 +301,8 @@ def test_a_block_that_goes_bad_is_skipped_for_good(region: Region) -> None:
     assert store.state().remembered == {"age_s": 3904.0}
     assert store.read_history().entries[-1]["n"] == 39
     marked = [image_on(medium).superblock.units[n].region for n in image_on(medium).bad]
-    assert marked == [region]
+    # A segment goes on behind the place that failed, and is given up when it fails twice.
+    assert marked == [region] or (not marked and region in {Region.STATE, Region.HISTORY})
 
 
 @pytest.mark.parametrize("for_region", ["factors", "history", "samples", "state", "bundle"])

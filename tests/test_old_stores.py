@@ -37,6 +37,8 @@ def test_a_store_of_format_1_goes_on(old: Path, capsys: pytest.CaptureFixture[st
     measured = npp(capsys, "measure", "--store", old, "--json").document
     assert measured["drift"]["state"] == "healthy"
     assert npp(capsys, "calibrate", "--store", old, "--age-s", 60).code in (0, 3)
+    state = json.loads((old / "state.json").read_bytes())["content"]
+    assert (state["store_format"], state["trust"]) == (2, None), "upgraded with the first change"
     assert npp(capsys, "rollback", "--to", 0, "--store", old).code == 0
     entries = npp(capsys, "history", "--store", old, "--json").document["entries"]
     assert len(entries) == 5

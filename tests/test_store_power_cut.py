@@ -16,7 +16,7 @@ from agent.errors import NoBundleError
 from agent.store import history as history_module
 from agent.store.image_backing import ImageBacking
 from agent.store.layout import our_files
-from agent.store.sealed import seal
+from agent.store.sealed import seal, unseal
 from agent.store.store import Store
 from tests.fake_disks import PowerCutDisk
 from tests.fakes import PowerLoss, copy_tree
@@ -137,6 +137,17 @@ def rolled_back(store: Store) -> None:
     store.rollback()
 
 
+def of_format_1(store: Store) -> None:
+    """As version 0.1 would have left it: the next change of the state is the upgrade."""
+    used_twice(store)
+    line = store.backing.read_state()
+    assert line is not None
+    content = unseal(line)
+    assert content is not None
+    del content["trust"]
+    store.backing.write_state(seal({**content, "store_format": 1}))
+
+
 CASES: list[tuple[Change, Change]] = [
     (nothing, install_first),
     (used_twice, install_second),
@@ -157,6 +168,9 @@ CASES: list[tuple[Change, Change]] = [
     (used_twice, remember),
     (used_with_full_state, remember),
     (used_with_full_state, install_second),
+    (of_format_1, remember),
+    (of_format_1, install_second),
+    (of_format_1, commit),
 ]
 NAMES = [f"{prepare.__name__}-{change.__name__}" for prepare, change in CASES]
 

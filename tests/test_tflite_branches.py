@@ -120,6 +120,14 @@ def test_models_that_kernels_do_not_have_are_refused(tmp_path: Path) -> None:
     path.write_bytes(writer.content(y))
     with pytest.raises(InputError, match="fused activation number 2, and int8 kernels know none"):
         packed_for_tflite(path, samples_of(path))
+    writer = Writer()
+    x = writer.input(1, 6)
+    inputs = [x, writer.constant(np.ones((3, 6))), -1]
+    y = writer.operator("FULLY_CONNECTED", inputs, (1, 3), **options)
+    y = writer.operator("SOFTMAX", [y], (1, 3), kind="SoftmaxOptions", beta=0.5)
+    path.write_bytes(writer.content(y))
+    with pytest.raises(InputError, match="ends in a SOFTMAX with a factor of its own"):
+        packed_for_tflite(path, samples_of(path))
 
 
 def test_the_command_names_branches_and_what_stays_uncorrected(

@@ -21,8 +21,9 @@ from calib.importers.load import load_source
 from calib.importers.tflite_schema import packed, unpacked
 from calib.packed import PackedNetwork
 from tests.test_importers_tflite import depthwise, grouped, means, pools
+from tests.tflite_bundles import IntegerWriter
 from tests.tflite_models import Writer
-from tests.tflite_packs import FEW, answers, packed_for_tflite, samples_of
+from tests.tflite_packs import FEW, answers, outputs, packed_for_tflite, samples_of
 
 SMALL = pytest.mark.parametrize("network", [depthwise, grouped, means, pools])
 
@@ -131,3 +132,55 @@ def test_an_input_of_unsigned_codes_is_taken(tmp_path: Path) -> None:
     path.write_bytes(packed(model))
     made = packed_for_tflite(path, x, surrogates_at="post-activation", branches="all")
     np.testing.assert_array_equal(answers(made.model, x), expected)
+
+
+def with_kept_axes(folder: Path) -> Path:
+    """A product of int8 that keeps the axes of its input and has a bias and an activation."""
+    generator = np.random.default_rng(0)
+    codes = {"input": (0.05, -3), "output": (0.08, -128)}
+    writer = IntegerWriter()
+    source = writer.input(1, 3, 4)
+    given = coded(writer, source, (1, 3, 4), "QUANTIZE", codes["input"])
+    weights = writer.coded(writer.constant(generator.integers(-127, 128, (5, 4)), "int8"), 0.01, 0)
+    bias = writer.coded(writer.constant(generator.integers(-900, 900, 5), "int32"), 0.0005, 0)
+    options = {"kind": "FullyConnectedOptions", "keepNumDims": True, "fusedActivationFunction": 1}
+    made = coded(
+        writer, [given, weights, bias], (1, 3, 5), "FULLY_CONNECTED", codes["output"], **options,
+        version=5,
+    )  # fmt: skip
+    answer = writer.operator("DEQUANTIZE", [made], (1, 3, 5), version=2)
+    path = folder / "kept.tflite"
+    path.write_bytes(writer.content(answer))
+    return path
+
+
+def coded(
+    writer: IntegerWriter,
+    inputs: Any,
+    shape: tuple[int, ...],
+    code: str,
+    codes: Any,
+    **options: Any,
+) -> int:
+    """An operator whose output has codes."""
+    made = writer.operator(code, np.atleast_1d(inputs).tolist(), shape, **options)
+    writer.graph.tensors[made].type = schema.TensorType.INT8
+    return writer.coded(made, *codes)
+
+
+@pytest.mark.parametrize("mode", ["pre-activation", "post-activation"])
+@pytest.mark.parametrize("branches", ["all", "none"])
+def test_a_product_that_keeps_its_axes_has_its_bias_behind(
+    mode: str, branches: str, tmp_path: Path
+) -> None:
+    path = with_kept_axes(tmp_path)
+    x = samples_of(path)
+    made = packed_for_tflite(path, x, surrogates_at=mode, branches=branches)
+    found, expected = answers(made.model, x), answers(path.read_bytes(), x)
+    (layer,) = made.network.layers
+    assert (layer.op, layer.bias.any()) == ("MatMul", False)
+    main = made.plan.layers[layer.name].tap_tensors.main
+    np.testing.assert_array_equal(found, next(iter(outputs(made.taps, x).values())))
+    assert outputs(made.taps, x)[main].shape == (len(x), 3, 1, 5)
+    assert expected.any()
+    assert np.abs(found - expected).max() < 1.01 * 0.08  # one more rounding, of the kernel's codes

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from agent.events import CALIBRATION, INSTALLATION, ROLLBACK, record
+from agent.store.state import Trust
 from agent.store.store import Store
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "ROLLBACK",
     "chip_text",
     "note",
+    "trust_text",
     "warn",
 ]
 
@@ -45,3 +47,8 @@ def chip_text(chip: Mapping[str, Any]) -> str:
     name = simple.pop("name", None)
     rest = ", ".join(f"{key} {value}" for key, value in simple.items())
     return ", ".join(part for part in (str(name) if name is not None else "", rest) if part)
+
+
+def trust_text(trust: Trust) -> str:
+    """Whose bundles a store takes, and from which version on."""
+    return f"key {trust.public_key[:12]}, version {trust.version} or later"

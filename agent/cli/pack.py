@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,13 @@ from agent.cli.units import bytes_text
 from agent.inspection import references_document
 from agent.runtimes.names import CIM, RUNTIMES, TFLITE
 from agent.runtimes.tflite_plan import FILE_NAME, PRE_ACTIVATION, SURROGATES_AT, decode_plan
-from agent.store.bundle import write_bundle
+from agent.store.bundle import bundle_bytes, signed_bytes
+from agent.store.durable import replace_file
 from agent.store.package import Package, to_parts
+from agent.store.signature import check_private_key
 from agent.workstation.pack import PHASES, pack
 from agent.workstation.target import AUTO, Target
-from calib.graph.linear import uncorrected_products
+from calib.graph.linear import uncorrected
 from calib.prepare import PackOptions
 from calib.reference_plan import FORMS, MOMENT_RANK
 from calib.schemes.weights import FLOAT, SCHEMES
@@ -124,6 +127,17 @@ from calib.schemes.weights import FLOAT, SCHEMES
     show_default=True,
     help="Of the positions that are looked at.",
 )
+@click.option(
+    "--sign",
+    metavar="KEY.pem",
+    type=FILE,
+    help="Sign the bundle with this private Ed25519 key, for stores that know its public one.",
+)
+@click.option(
+    "--version-number",
+    type=click.IntRange(0, 2**63 - 1),
+    help="Inside the signature: stores refuse lower ones than they had. Default: Unix time.",
+)
 @json_option
 @click.pass_context
 def command(  # noqa: PLR0913, PLR0917  # one argument an option
@@ -147,6 +161,8 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
     surrogates_at: str,
     branches: str,
     seed: int,
+    sign: Path | None,
+    version_number: int | None,
     as_json: bool,  # noqa: FBT001  # click passes flags by name
 ) -> None:
     """Pack a float .onnx or .tflite MODEL, or an int8 .tflite one, into a bundle for a board.
@@ -155,6 +171,8 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
     then the references, from which they are fitted. Labels are only looked at to check them.
     """
     chosen_budget(context, rank, budget_bytes, budget_mac_share, budget_slowdown)
+    if sign is not None:
+        check_private_key(sign)  # before the work, not after it
     options = PackOptions(
         scheme=scheme,
         activation_bits=activation_bits,
@@ -171,8 +189,7 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
     )
     target = _target(context, runtime, surrogates_at, branches)
     package = _packed(model, samples, key, options, target)
-    document, arrays = to_parts(package)
-    written = write_bundle(out, document, arrays, package.files)
+    written = _write(package, out, sign, version_number)
     result = describe(package, out, written)
     emit(result, as_json=as_json, table=_table(result))
 
@@ -191,6 +208,15 @@ def _target(context: click.Context, runtime: str, surrogates_at: str, branches: 
                 f"{option} is for --runtime {TFLITE}, not {runtime}: leave it out"
             )
     return Target(runtime, surrogates_at, branches)
+
+
+def _write(package: Package, out: Path, key: Path | None, version: int | None) -> int:
+    """Write the bundle, signed where there is a key; returns its bytes."""
+    document, arrays = to_parts(package)
+    data = bundle_bytes(document, arrays, package.files)
+    if key is not None:
+        data = signed_bytes(data, key, int(time.time()) if version is None else version)
+    return replace_file(out, data)
 
 
 def _packed(
@@ -231,7 +257,7 @@ def describe(package: Package, out: Path, written: int) -> dict[str, Any]:
             "output_errors": dict(network.ranges.output_errors),
         },
         "branches": _branches(package),
-        "uncorrected": list(uncorrected_products(network.decision_graph, network.layers)),
+        "uncorrected": list(uncorrected(network.decision_graph)),
     }
 
 

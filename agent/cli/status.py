@@ -10,11 +10,12 @@ from typing import Any
 import click
 
 from agent.cli.common import emit, json_option, store_option
-from agent.cli.installed import chip_text
+from agent.cli.installed import chip_text, trust_text
 from agent.cli.line import LineChoice, port_options, remote_document
 from agent.cli.table import WIDTH, Cell, pairs
 from agent.cli.units import bytes_text, time_text
 from agent.status_report import describe
+from agent.store.state import Trust
 from agent.store.store import Store
 
 
@@ -55,6 +56,7 @@ def _lines(document: dict[str, Any]) -> list[tuple[str, Cell]]:
         ("conditions", _conditions(document["remembered"])),
         ("active factors", document["sequence"] or "none"),
         ("roll back to", older if document["sequence"] else None),
+        *_trust(document["trust"]),
         *_calibration(last),
         ("size", bytes_text(document["bytes_used"])),
         ("history entries", document["history_entries"]),
@@ -64,6 +66,10 @@ def _lines(document: dict[str, Any]) -> list[tuple[str, Cell]]:
     if document["damaged_slots"]:
         lines.append(("damaged", f"factor slot {document['damaged_slots']}; calibrate again"))
     return lines
+
+
+def _trust(trust: Mapping[str, Any] | None) -> list[tuple[str, Cell]]:
+    return [] if trust is None else [("trusts", trust_text(Trust(**trust)))]
 
 
 def _conditions(remembered: Mapping[str, Any]) -> str | None:

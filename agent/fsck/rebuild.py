@@ -11,7 +11,7 @@ from agent.events import CALIBRATION, INSTALLATION
 from agent.store.backing import Backing
 from agent.store.slot_header import MAGIC
 from agent.store.slot_set import SlotSet
-from agent.store.state import State
+from agent.store.state import State, trust_from
 
 
 def rebuilt_state(backing: Backing) -> State | None:
@@ -34,7 +34,11 @@ def rebuilt_state(backing: Backing) -> State | None:
     identity, chip = installation.get("bundle_id"), installation.get("chip")
     if not isinstance(identity, str) or not isinstance(chip, dict):
         return None
-    state = State(identity, chip, _retired_up_to(backing, later), _conditions(later))
+    try:
+        trust = trust_from(installation.get("trust"))
+    except ValueError:
+        return None
+    state = State(identity, chip, _retired_up_to(backing, later), _conditions(later), trust)
     try:
         backing.read_bundle(state)
     except BundleError:

@@ -170,11 +170,14 @@ class StoreBoard:
         self.restart()
 
     def _admit(self, bundle: Bundle) -> None:
-        if not self.allow_unsigned:
-            raise BundleError(
-                f"{bundle.name} is not signed, and over a link only signed bundles are installed; "
-                "start the agent with --allow-unsigned, or install it on the board"
-            )
+        """Refuse what nobody vouches for: installing checks a signature where a key is known."""
+        if self.allow_unsigned or self.store.state().trust is not None:
+            return
+        raise BundleError(
+            f"{bundle.name} was not installed: this board knows no key, so that it cannot tell who "
+            "made a bundle, and over a link it takes only what a known key has signed; install one "
+            "there with --trust, or start the agent with --allow-unsigned"
+        )
 
     def _has_changed(self) -> None:
         self._forget()

@@ -11,6 +11,7 @@ from agent.store.durable import disk_errors, replace_file
 from agent.store.file_medium import BLOCK_BYTES
 from agent.store.image import Image, image_on, medium_for, open_image
 from agent.store.image_plan import Wishes, plan
+from agent.store.log_ring import segment_header
 from agent.store.medium import Medium
 from agent.store.slot_header import WEAR_OFFSET, encode_wear
 from agent.store.superblock import COPIES, GOOD, MARKS_OFFSET, Region, Superblock
@@ -129,10 +130,13 @@ def _erased(medium: Medium) -> frozenset[int]:
 
 
 def _counted(medium: Medium, found: Superblock) -> None:
-    """Begin the count of erases in every slot, with this one."""
+    """Begin the count of erases in every slot and segment, with this one."""
     for unit in found.units:
-        if unit.region not in _LOGS:
-            medium.program(unit.first_block * medium.block_bytes + WEAR_OFFSET, encode_wear(1))
+        begin = unit.first_block * medium.block_bytes
+        if unit.region in _LOGS:
+            medium.program(begin, segment_header(0, 1))
+        else:
+            medium.program(begin + WEAR_OFFSET, encode_wear(1))
 
 
 def _emptied(medium: Medium, found: Superblock) -> None:

@@ -26,6 +26,12 @@ _CHECK = struct.Struct("<I")
 HEADER_BYTES = _FIELDS.size + _CHECK.size
 
 
+def segment_header(number: int, wear: int) -> bytes:
+    """The header of a segment; number 0 where it holds nothing."""
+    fields = _FIELDS.pack(MAGIC, VERSION, 0, number, min(wear, 2**32 - 1))
+    return fields + _CHECK.pack(zlib.crc32(fields))
+
+
 class Segments(Flash, Protocol):
     """A flash whose slots are segments of a log."""
 
@@ -95,6 +101,7 @@ class LogRing:
                 f"an entry of {len(line)} bytes does not fit the store's image, which takes "
                 f"{self.room} at once; format one with larger segments"
             )
+        failed: set[int] = set()
         while True:
             segments, bad = self.segments(), self.flash.bad_slots()
             newest = max(segments, key=lambda segment: segment.number)
@@ -111,7 +118,9 @@ class LogRing:
                 place = self.flash.unit_bytes if written else target.end
                 if not self.flash.wears or not self._spoilt(target, place, line):
                     raise
-                self.flash.mark_bad(target.index)
+                if target.index in failed:
+                    self.flash.mark_bad(target.index)
+                failed.add(target.index)
             else:
                 return written + len(line)
 
@@ -130,15 +139,13 @@ class LogRing:
         """Erase a segment and write its header; number 0 leaves it out of the log."""
         known = [one.wear for one in segments if one.wear is not None]
         wear = (max(known, default=0) if segment.wear is None else segment.wear) + 1
-        fields = _FIELDS.pack(MAGIC, VERSION, 0, number, min(wear, 2**32 - 1))
         self.flash.erase(segment.index, self.flash.slot_bytes)
-        self.flash.program(segment.index, 0, fields + _CHECK.pack(zlib.crc32(fields)))
-        self.flash.sync()
+        self._program(segment, 0, segment_header(number, wear))
 
-    def _program(self, segment: Segment, offset: int, line: bytes) -> None:
-        self.flash.program(segment.index, offset, line)
+    def _program(self, segment: Segment, offset: int, data: bytes) -> None:
+        self.flash.program(segment.index, offset, data)
         self.flash.sync()
-        if self.flash.read(segment.index, offset, len(line)) != line:
+        if self.flash.read(segment.index, offset, len(data)) != data:
             raise StoreError(
                 f"segment {segment.index} does not hold what was written to it: the memory is worn "
                 "or damaged; replace it, or choose another --store"

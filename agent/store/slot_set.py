@@ -92,9 +92,19 @@ class SlotSet:
     def write(self, slot: Slot, header: SlotHeader, payload: bytes) -> int:
         """Replace what a slot holds; returns the bytes written.
 
+        Where slots wear, and are given up for good, one failure is not believed.
+
         Raises:
             StoreError: the flash cannot be written, or does not hold what was written.
         """
+        try:
+            return self._write(slot, header, payload)
+        except StoreError:
+            if not self.flash.wears:
+                raise
+        return self._write(replace(slot, wear=slot.wear + 1), header, payload)
+
+    def _write(self, slot: Slot, header: SlotHeader, payload: bytes) -> int:
         flash, end = self.flash, PAYLOAD_OFFSET + len(payload)
         flash.erase(slot.index, end if flash.wears else PAYLOAD_OFFSET)
         if flash.wears:

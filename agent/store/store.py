@@ -21,7 +21,8 @@ from agent.errors import BundleError, NoBundleError, StoreError, StoreVersionErr
 from agent.store.disk import SYSTEM_DISK, Disk
 from agent.store.medium import Medium
 from agent.store.slots import Commit, FactorSlots, Rollback, StoredFactors
-from agent.store.state import State, decode_state, encode_state
+from agent.store.state import State, Trust, decode_state, encode_state
+from agent.store.trusted import accepted, pinned
 
 if TYPE_CHECKING:
     from agent.store.backing import Backing
@@ -112,21 +113,32 @@ class Store:
                 raise
             return self.backing.read_bundle(newer)
 
-    def install(self, bundle: Bundle, chip: Mapping[str, Any]) -> State:
+    def install(
+        self,
+        bundle: Bundle,
+        chip: Mapping[str, Any],
+        *,
+        origin: Bundle | None = None,
+        public_key: bytes | None = None,
+    ) -> State:
         """Make this the installed bundle; factors from before are retired, the history stays.
 
         Args:
             bundle: an opened, verified bundle.
             chip: the description of the chip, anything JSON can hold.
+            origin: the bundle that this one was made of here, whose signature counts.
+            public_key: from now on only what this key has signed is installed.
 
         Raises:
+            BundleError: the store knows a key, and this bundle is not signed with it, or is older.
             StoreVersionError: the store was written in another format.
             StoreError: the disk refuses; what was installed before still is.
         """
         backing = self.backing
         backing.check_ours()
-        installed, retired_up_to = self._installed()
-        state = State(bundle.id, chip, self._newest_sequence(retired_up_to), {})
+        installed, retired_up_to, trust = self._installed()
+        trust = accepted(origin or bundle, pinned(trust, public_key))
+        state = State(bundle.id, chip, self._newest_sequence(retired_up_to), {}, trust)
         line = encode_state(state)
         backing.write_bundle(bundle, installed)
         backing.write_state(line)
@@ -225,8 +237,8 @@ class Store:
         """
         self.backing.remove()
 
-    def _installed(self) -> tuple[str | None, int]:
-        """The id of the installed bundle, and what is retired; None and 0 where that is unknown.
+    def _installed(self) -> tuple[str | None, int, Trust | None]:
+        """The id of the installed bundle, what is retired, whom we trust; None where unknown.
 
         Raises:
             StoreVersionError: the store was written in another format.
@@ -239,8 +251,8 @@ class Store:
         except StoreError as error:
             if isinstance(error.__cause__, OSError):
                 raise
-            return None, 0  # nothing installed, or damaged: installing is the way out
-        return state.bundle_id, state.retired_up_to
+            return None, 0, None  # nothing installed, or damaged: installing is the way out
+        return state.bundle_id, state.retired_up_to, state.trust
 
     def _newest_sequence(self, retired_up_to: int) -> int:
         """The largest sequence number that any factors here have or had."""

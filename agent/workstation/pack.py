@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 from agent.data_file import read_data
 from agent.errors import InputError
 from agent.runtimes.names import ONNXRUNTIME, TFLITE
-from agent.runtimes.output_codes import FILE_NAME, decode_output_codes, encode_output_codes
+from agent.runtimes.output_codes import FILE_NAME, encode_output_codes
 from agent.store.package import Package
 from agent.workstation.target import EMULATED_CHIP, Target
+from agent.workstation.tolerance import with_tolerance
 from calib.given import Prescribed
 from calib.graph.model import Graph
 from calib.importers.load import load_source
 from calib.output_ranges import output_codes
 from calib.packed import PackedNetwork
 from calib.prepare import PackOptions, prepare
-from calib.rounding_tolerance import rounding_tolerance
 
 PHASES = 4
 """How often `pack` tells what it does next."""
@@ -63,7 +63,7 @@ def pack(  # noqa: PLR0913  # what a user says on one command line
     prescribed = Prescribed(source.codes)
     network = prepare(source.graph, data.x, data.y, options, tell, prescribed=prescribed)
     files = runtime_files(target.runtime, source.graph, network, data.x)
-    return Package(network, model.stem, target.runtime, files, tolerance(network, files))
+    return with_tolerance(Package(network, model.stem, target.runtime, files))
 
 
 def _check_time_is_measured(options: PackOptions, target: Target) -> None:
@@ -72,14 +72,6 @@ def _check_time_is_measured(options: PackOptions, target: Target) -> None:
             f"--budget-slowdown is measured on the board by the runtime {ONNXRUNTIME}, not by "
             f"{target.runtime}: leave it out, and limit --budget-mac-share"
         )
-
-
-def tolerance(network: PackedNetwork, files: Mapping[str, bytes]) -> float:
-    """What the rounding of a runtime may differ by from one processor to another; 0 for a chip."""
-    if FILE_NAME not in files:
-        return 0.0
-    names = [layer.name for layer in network.layers]
-    return rounding_tolerance(network, decode_output_codes(files[FILE_NAME], names))
 
 
 @np.errstate(under="ignore")  # a number too small for its type is zero

@@ -11,7 +11,6 @@ one matrix for each group; a depthwise convolution has as many groups as channel
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +22,7 @@ from calib.graph.operations.access import integer, number
 from calib.graph.operations.geometry import window_of
 from calib.graph.window import Window, windows
 
-_PRODUCTS = frozenset({"Conv", "Gemm", "MatMul"})
+_LINEAR = frozenset({"Conv", "Gemm", "MatMul"})
 
 
 @dataclass(frozen=True)
@@ -137,15 +136,14 @@ def linear_layers(graph: Graph) -> tuple[LinearLayer, ...]:
     return tuple(layer for layer in found if layer is not None)
 
 
-def uncorrected_products(graph: Graph, layers: Sequence[LinearLayer]) -> tuple[str, ...]:
-    """Products that are none of the layers, as those of two activations: they stay in float."""
-    known = {layer.name for layer in layers}
-    products = (node for node in graph.nodes if node.op in _PRODUCTS and node.name not in known)
-    return tuple(node.name for node in products)
+def uncorrected(graph: Graph) -> tuple[str, ...]:
+    """Nodes that are as linear as a layer, and have no surrogate: products of computed tensors."""
+    known = {layer.name for layer in linear_layers(graph)}
+    return tuple(n.name for n in graph.nodes if n.op in _LINEAR and n.name not in known)
 
 
 def _layer_of(graph: Graph, node: Node, known: dict[str, tuple[int, ...]]) -> LinearLayer | None:
-    if node.op not in _PRODUCTS or node.inputs[0] in graph.constants:
+    if node.op not in _LINEAR or node.inputs[0] in graph.constants:
         return None
     constants = [graph.constants.get(name) if name else None for name in node.inputs[1:]]
     if constants[0] is None or (len(constants) > 1 and node.inputs[2] and constants[1] is None):

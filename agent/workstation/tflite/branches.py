@@ -32,7 +32,7 @@ a processor with NEON; twice as many on one with AVX-512."""
 SAMPLES = 16
 """That worth is judged by."""
 
-ALLOWED_SHARE = 0.25
+ALLOWED_SHARE = 0.4
 """Of the time that the plain network takes, that `auto` spends on branches."""
 
 OPERATION_COST, ELEMENT_COST, BRANCH_COST = 1.6, 8.0, 40_000.0

@@ -107,7 +107,7 @@ def designs_of(
             layer=layer,
             kernel=kernel,
             weight_shape=_weight_shape(source, layer, operator, kernel),
-            options=vars(source.objects.subgraphs[0].operators[number].builtinOptions),
+            options=_options(source, number),
             activation=activation,
             given=network.activations[layer.name],
             main=mains[layer.name],
@@ -116,6 +116,12 @@ def designs_of(
             rank=ranks[layer.name],
         )
     return found
+
+
+def _options(source: TfliteSource, number: int) -> Mapping[str, Any]:
+    """Of an operator of the file; there may be none, which means the schema's defaults."""
+    options = source.objects.subgraphs[0].operators[number].builtinOptions
+    return {} if options is None else vars(options)
 
 
 def _integers(network: PackedNetwork, layer: LinearLayer) -> IntegerWeights:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from agent.data_file import Data
-from agent.errors import InputError
+from agent.errors import InputError, RuntimeUnavailableError
+from agent.runtimes.tflite_interpreter import TfliteModel, imported
+from agent.runtimes.tflite_plan import FILE_NAME
 from agent.workstation.target import Target
 from agent.workstation.tflite.branches import branch_ranks
 from agent.workstation.tflite.codes import spans
@@ -41,6 +43,7 @@ def made_for_tflite(
 
     Raises:
         InputError: the model or the options are not for this runtime; the sentence says why.
+        RuntimeUnavailableError: the interpreter on this machine does not take what was made.
         CalibError: the samples do not fit the model.
     """
     _check(source, options)
@@ -49,7 +52,25 @@ def made_for_tflite(
     network = prepare(source.graph, data.x, data.y, options, tell, prescribed=prescribed)
     seen = data.x[: network.references.count].astype(np.float32)
     ranks = branch_ranks(target.branches, source.graph, network, seen)
-    return network, tflite_files(file, network, seen, ranks, target.surrogates_at)
+    files = tflite_files(file, network, seen, ranks, target.surrogates_at)
+    _try(files)
+    return network, files
+
+
+def _try(files: Mapping[str, bytes]) -> None:
+    """Run each file once, where there is an interpreter; else the board's will be the first.
+
+    Raises:
+        RuntimeUnavailableError: the interpreter does not take a file.
+    """
+    try:
+        backend = imported()
+    except RuntimeUnavailableError:
+        return
+    for name, content in files.items():
+        if name != FILE_NAME:
+            model = TfliteModel(backend, content, name)
+            model.run(np.zeros(model.input_shape, model.input_dtype))
 
 
 def _check(source: Source, options: PackOptions) -> None:
