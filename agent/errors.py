@@ -58,11 +58,13 @@ class RemoteError(LinkError):
     Args:
         sentence: the board's.
         exit_code: that the same command has on the board.
+        explained: the sentence is the board's own; else it has none, and may be no board of ours.
     """
 
-    def __init__(self, sentence: str, exit_code: int = 1) -> None:
+    def __init__(self, sentence: str, exit_code: int = 1, *, explained: bool = False) -> None:
         """Keep the board's words."""
         super().__init__(sentence)
+        self.explained = explained
         self.exit_code = exit_code  # type: ignore[misc]  # this error's is the board's own
 
 

@@ -55,7 +55,7 @@ class FakeBoard:
 
     def history(self, last: int | None) -> Mapping[str, Any]:
         entry = {"event": "calibration", "sequence": 3, "held_back": {"before": 2.0, "after": 0.5}}
-        return {"entries": [entry] * (last or 3), "damaged_lines": 0}
+        return {"entries": [entry] * min(last or 3, 50), "damaged_lines": 0}
 
     def settings(self) -> Mapping[str, str]:
         return self.values

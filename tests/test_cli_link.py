@@ -199,7 +199,7 @@ def test_what_is_not_deployed(store: Path, packed: Path, tmp_path: Path, capsys:
         missing = npp(capsys, "deploy", port, tmp_path / "nothing.npp")
         assert missing.code == 1
     with reached(store, allow_unsigned=False) as (port, _):
-        assert "is not signed" in refused_deploy(capsys, port, packed, store)
+        assert "this board knows no key" in refused_deploy(capsys, port, packed, store)
 
 
 def test_a_bundle_for_another_runtime_is_not_installed(

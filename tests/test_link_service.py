@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 import serial
 
-from agent.errors import LinkError, LinkLostError, RemoteError
+from agent.errors import LinkError, LinkLostError, RemoteError, StoreError
 from agent.link import frames
+from agent.link.board import Facts
 from agent.link.codes import Code, Group, Npp, Op
 from agent.link.lines import Listener
 from agent.link.messages import Header, Message, decode, encode
@@ -204,6 +205,18 @@ def test_another_smp_server_is_told_from_an_agent() -> None:
         Answers(ours, {"rc": int(Code.NOT_SUPPORTED)})
         with pytest.raises(LinkError, match="speaks SMP and is no npp-agent"):
             Remote(Reach(path))
+
+
+def test_a_board_that_cannot_read_its_store_says_so(tmp_path: Path) -> None:
+    class Broken(FakeBoard):
+        def facts(self) -> Facts:
+            raise StoreError("the history cannot be read: the disk reports an error")
+
+    with (
+        serving(Broken(), tmp_path) as now,
+        pytest.raises(RemoteError, match="the board says: the history cannot be read"),
+    ):
+        Remote(Reach(now.addresses[0]))
 
 
 def test_an_agent_of_another_protocol_version_is_told() -> None:

@@ -12,13 +12,14 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import pty
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -178,6 +179,37 @@ def processor_seconds(process: subprocess.Popen[str]) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def watched(device: str, process: subprocess.Popen[str], seconds: float) -> list[list[Any]]:
+    """Rows: how `monitor` looks ten times a second, and the processor that both ends take."""
+    with Remote(Reach(device)) as remote:
+        remote.do(Npp.MEASURE, {}, Listeners(), guarded=False)
+    rows = []
+    for name, options in (("JSON lines", ["--json"]), ("live view", [])):
+        ours, theirs = pty.openpty()
+        command = [*RUN, "monitor", device, "--every-s", "0.1", *options]
+        environment = {**ENVIRONMENT, "TERM": "xterm", "COLUMNS": "100", "LINES": "40"}
+        watching = subprocess.Popen(
+            command, stdin=theirs, stdout=theirs, stderr=theirs, text=True, env=environment
+        )
+        threading.Thread(target=_drained, args=(ours,), daemon=True).start()
+        time.sleep(4)
+        before = processor_seconds(watching), processor_seconds(process)
+        time.sleep(seconds)
+        after = processor_seconds(watching), processor_seconds(process)
+        watching.kill()
+        watching.wait()
+        os.close(theirs)
+        shares = [100 * (b - a) / seconds for a, b in zip(before, after, strict=True)]
+        rows.append([name, *shares])
+    return rows
+
+
+def _drained(handle: int) -> None:
+    with suppress(OSError):
+        while os.read(handle, 65_536):
+            pass
+
+
 def costs(store: Path, link: Path, repeat: int) -> list[list[Any]]:
     """Rows: start and memory without and with a line, and what the line adds."""
     found: dict[str, list[tuple[float, float, int]]] = {"without": [], "with": []}
@@ -195,6 +227,12 @@ def costs(store: Path, link: Path, repeat: int) -> list[list[Any]]:
     }
     middle["added by"] = [b - a for a, b in zip(*middle.values(), strict=True)]
     return [[f"{name} a line", a, b, kib / 1024] for name, (a, b, kib) in middle.items()]
+
+
+ABOUT = (
+    "Made by `python tools/bench_link.py`. Times are wall clock while other programs kept both "
+    "cores busy: median round trips are the link's, the longest ones the machine's."
+)
 
 
 def shown(rows: list[list[Any]]) -> list[list[str]]:
@@ -221,9 +259,10 @@ def _report(folder: Path, options: argparse.Namespace) -> str:
     devices = [str(folder / "one"), str(folder / "two")]
     ports = [part for device in devices for part in ("--port", f"pty:{device}")]
     count = 50 if options.quick else 1000
-    with board(store, *ports):
+    with board(store, *ports) as (process, _):
         trips = round_trips(devices[0], count, ASKS) + while_calibrating(devices)
         sent = uploads(devices[0], options.baud_rate, quick=options.quick)
+        looks = watched(devices[0], process, 2.0 if options.quick else 20.0)
     cost = costs(installed(folder, "ideal"), folder / "three", 1 if options.quick else 7)
     size = UPLOAD_BYTES // (20 if options.quick else 1)
     return (
@@ -231,13 +270,17 @@ def _report(folder: Path, options: argparse.Namespace) -> str:
             [
                 "# The serial link, measured",
                 machine(f"frames lost by seed {SEED}, the demo's bundle on {CHIP}"),
-                f"## Upload of {size:,} bytes at {options.baud_rate:,} baud\n\n"
+                ABOUT,
+                f"## Upload of {size:,} bytes at {options.baud_rate:,} baud\n\nOver encoded bytes: "
+                "the time beside what base64 and frames of the bytes alone take on the wire.\n\n"
                 + markdown_table(
                     ["lost", "seconds", "over encoded bytes", "lost in all", "repeats", "intact"],
                     shown(sent),
                 ),
                 "## Round trips on a pty, in milliseconds\n\n"
                 + markdown_table(["asked", "median", "99 %", "longest", "count"], shown(trips)),
+                "## `monitor` at ten looks a second, per cent of a core\n\n"
+                + markdown_table(["", "monitor", "board"], shown(looks)),
                 "## What a line adds to `npp-agent run`\n\n"
                 + markdown_table(
                     ["", "ready after, ms", "processor till then, ms", "resident, MiB"], shown(cost)

@@ -41,7 +41,7 @@ def command(
     runs on until the new one has been checked and has run its held-back samples.
     """
     opened = open_bundle(bundle)
-    name = "".join(c if c.isalnum() or c in "._-" else "_" for c in bundle.name)[-64:].lstrip(".-")
+    name = _upload_name(bundle.name)
     digest = hashlib.sha256(opened.data).digest()
     started_s = time.monotonic()
     with line.connected() as remote:
@@ -63,6 +63,12 @@ def command(
             body = {"name": name, "sha256": digest}
             facts["installed"], _ = remote.do(Npp.ACTIVATE, body, Listeners(tell=told, warn=warn))
     emit(facts, as_json=as_json, table=deploy_text(facts))
+
+
+def _upload_name(name: str) -> str:
+    """A file's name as the board takes it."""
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in name)
+    return plain[-64:].lstrip(".-") or "bundle.npp"
 
 
 def _uploaded(remote: Remote, name: str, data: bytes, report: Report) -> int:

@@ -225,7 +225,7 @@ class Client:
         said = self._exchanged(message, _ANSWER_BYTES, tries).body
         text, exit_code = said.get("text"), said.get("exit_code")
         if isinstance(text, str) and isinstance(exit_code, int):
-            return RemoteError(f"the board says: {text}", exit_code or 1)
+            return RemoteError(f"the board says: {text}", exit_code or 1, explained=True)
         return RemoteError(f"the board refuses, with code {code}")
 
 

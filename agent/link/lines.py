@@ -171,6 +171,7 @@ class PtyLine:
         except OSError as error:
             raise LinkError(f"no pty can be opened: {error.strerror}") from error
         tty.setraw(self._theirs)
+        os.fchmod(self._theirs, 0o600)  # it is trusted, so that nobody else may open it
         os.set_blocking(self._ours, False)  # how the system calls it
         self.address = os.ttyname(self._theirs)
         name = url.removeprefix(_PTY)

@@ -137,7 +137,7 @@ class Remote:
             LinkError: as for `Client.ask`; or the job failed, with the board's sentence.
         """
         given = {name: value for name, value in body.items() if value is not None}
-        number = self.write(command, given, guarded=guarded).get("job")
+        number = self._begun(command, given, guarded=guarded)
         told, pause_s = 0, _POLL_S
         while True:
             try:
@@ -150,6 +150,23 @@ class Remote:
             except LinkLostError as lost:
                 self.reconnect(lost)
             pause_s = min(1.5 * pause_s, _SLOWEST_POLL_S)
+
+    def _begun(self, command: Npp, body: Mapping[str, Any], *, guarded: bool) -> object:
+        """Begin a job; its number. Where the line broke, the board is asked whether it began."""
+        before = self._last_job()
+        try:
+            return self.write(command, body, guarded=guarded).get("job")
+        except LinkLostError as lost:
+            self.reconnect(lost)
+        now = self._last_job()
+        if now != before and now[1] == command.name.lower():
+            return now[0]
+        return self.write(command, body, guarded=guarded).get("job")
+
+    def _last_job(self) -> tuple[object, object]:
+        """Number and kind of the job that the board did last, or does."""
+        job = self.read(Npp.STATUS).get("job")
+        return (job.get("job"), job.get("kind")) if isinstance(job, Mapping) else (None, None)
 
     def _ended(self, job: Mapping[str, Any], listeners: Listeners) -> tuple[dict[str, Any], int]:
         _told(job, listeners)
@@ -176,6 +193,8 @@ class Remote:
         try:
             said = client.ask(ask, _HELLO_TRIES)
         except RemoteError as error:
+            if error.explained:
+                raise
             raise LinkError(
                 f"what is at {self._reach.url} speaks SMP and is no npp-agent ({error})"
             ) from error

@@ -24,6 +24,9 @@ from agent.store.store import Store
 from agent.tasks import Measured
 from calib.verify import Judgement
 
+LONGEST_WAIT_S = 20.0
+"""For a job under way when the service ends; what is not done then is as if the power went."""
+
 UPLOADS = "upload"
 """The staging area's directory, in the store's."""
 
@@ -55,6 +58,7 @@ def linked(hooks: Hooks, watch: Watch) -> Iterator[Watch]:
         with LinkService(server, urls, _options(settings), tell) as service:
             hooks.log(Notice("link", {"ports": ", ".join(service.addresses)}))
             yield SeenWatch(watch, board, server, hooks)
+        server.jobs.wait(LONGEST_WAIT_S)
 
 
 @contextmanager
