@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import click
 from click.core import ParameterSource
 
-from agent.cli.budget import budget_options, budget_text, chosen_budget, rank_option
+from agent.cli.budget import budget_options, chosen_budget, rank_option
 from agent.cli.common import FILE, emit, json_option
+from agent.cli.pack_report import describe, table_of
 from agent.cli.progress import progress
-from agent.cli.references import references_text
-from agent.cli.table import pairs
-from agent.cli.units import bytes_text
-from agent.inspection import references_document
+from agent.cli.signing import signing_options, written_signed
 from agent.runtimes.names import CIM, RUNTIMES, TFLITE
-from agent.runtimes.tflite_plan import FILE_NAME, PRE_ACTIVATION, SURROGATES_AT, decode_plan
-from agent.store.bundle import bundle_bytes, signed_bytes
-from agent.store.durable import replace_file
-from agent.store.package import Package, to_parts
-from agent.store.signature import check_private_key
+from agent.runtimes.tflite_plan import PRE_ACTIVATION, SURROGATES_AT
+from agent.store.package import Package
 from agent.workstation.pack import PHASES, pack
 from agent.workstation.target import AUTO, Target
-from calib.graph.linear import uncorrected
 from calib.prepare import PackOptions
 from calib.reference_plan import FORMS, MOMENT_RANK
 from calib.schemes.weights import FLOAT, SCHEMES
@@ -127,17 +118,7 @@ from calib.schemes.weights import FLOAT, SCHEMES
     show_default=True,
     help="Of the positions that are looked at.",
 )
-@click.option(
-    "--sign",
-    metavar="KEY.pem",
-    type=FILE,
-    help="Sign the bundle with this private Ed25519 key, for stores that know its public one.",
-)
-@click.option(
-    "--version-number",
-    type=click.IntRange(0, 2**63 - 1),
-    help="Inside the signature: stores refuse lower ones than they had. Default: Unix time.",
-)
+@signing_options
 @json_option
 @click.pass_context
 def command(  # noqa: PLR0913, PLR0917  # one argument an option
@@ -171,8 +152,6 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
     then the references, from which they are fitted. Labels are only looked at to check them.
     """
     chosen_budget(context, rank, budget_bytes, budget_mac_share, budget_slowdown)
-    if sign is not None:
-        check_private_key(sign)  # before the work, not after it
     options = PackOptions(
         scheme=scheme,
         activation_bits=activation_bits,
@@ -189,9 +168,9 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
     )
     target = _target(context, runtime, surrogates_at, branches)
     package = _packed(model, samples, key, options, target)
-    written = _write(package, out, sign, version_number)
+    written = written_signed(package, out, sign, version_number)
     result = describe(package, out, written)
-    emit(result, as_json=as_json, table=_table(result))
+    emit(result, as_json=as_json, table=table_of(result))
 
 
 def _target(context: click.Context, runtime: str, surrogates_at: str, branches: str) -> Target:
@@ -210,15 +189,6 @@ def _target(context: click.Context, runtime: str, surrogates_at: str, branches: 
     return Target(runtime, surrogates_at, branches)
 
 
-def _write(package: Package, out: Path, key: Path | None, version: int | None) -> int:
-    """Write the bundle, signed where there is a key; returns its bytes."""
-    document, arrays = to_parts(package)
-    data = bundle_bytes(document, arrays, package.files)
-    if key is not None:
-        data = signed_bytes(data, key, int(time.time()) if version is None else version)
-    return replace_file(out, data)
-
-
 def _packed(
     model: Path, samples: Path, key: str | None, options: PackOptions, target: Target
 ) -> Package:
@@ -229,77 +199,3 @@ def _packed(
             report(next(done, PHASES), PHASES)
 
         return pack(model, samples, key, options, tell, target=target)
-
-
-def describe(package: Package, out: Path, written: int) -> dict[str, Any]:
-    """What was packed."""
-    network = package.network
-    references = references_document(network)
-    return {
-        "file": str(out),
-        "bytes": written,
-        "model": package.model,
-        "scheme": network.scheme,
-        "activation_bits": network.activation_bits,
-        "rank": network.rank,
-        "budget": asdict(network.budget),
-        "runtime": package.runtime,
-        "layers": len(network.layers),
-        "classes": network.decision.classes,
-        "references": references["count"],
-        "held_back": references["held_back"],
-        "references_as": references["form"],
-        "positions": references["positions"],
-        "samples_seen": references["samples"],
-        "moment_rank": references["moment_rank"],
-        "ranges": {
-            "method": network.ranges.method,
-            "output_errors": dict(network.ranges.output_errors),
-        },
-        "branches": _branches(package),
-        "uncorrected": list(uncorrected(network.decision_graph)),
-    }
-
-
-def _branches(package: Package) -> dict[str, int] | None:
-    """Of the runtime tflite: by layer with a branch, the rank that it has room for."""
-    if package.runtime != TFLITE:
-        return None
-    plan = decode_plan(package.files[FILE_NAME], package.network.layers)
-    return {name: layer.rank for name, layer in plan.layers.items() if layer.rank}
-
-
-def _table(result: dict[str, Any]) -> str:
-    ranges = result["ranges"]
-    errors = ", ".join(f"{name} {error:.3g}" for name, error in ranges["output_errors"].items())
-    kept = references_text(
-        {
-            "form": result["references_as"],
-            "count": result["references"],
-            "samples": result["samples_seen"],
-            **{name: result[name] for name in ("held_back", "positions", "moment_rank")},
-        }
-    )
-    return pairs(
-        [
-            ("bundle", f"{result['file']}, {bytes_text(result['bytes'])}"),
-            ("model", f"{result['model']}, {result['layers']} linear layers"),
-            ("scheme", f"{result['scheme']}, activations of {result['activation_bits']} bits"),
-            ("ranges", ranges["method"]),
-            ("output errors", errors),
-            ("budget", budget_text(result["budget"])),
-            ("references", kept),
-            ("judged by", "classes" if result["classes"] else "output error"),
-            *_graph_rows(result),
-        ]
-    )
-
-
-def _graph_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
-    """What there is to say of some graphs only."""
-    rows = []
-    if result["branches"] is not None:
-        rows.append(("branches", ", ".join(result["branches"]) or "none"))
-    if result["uncorrected"]:
-        rows.append(("not corrected", ", ".join(result["uncorrected"])))
-    return rows
