@@ -1,10 +1,11 @@
 """What ships, under which name, and what it needs. The settings of the tools are in pyproject.toml.
 
-Every extra here has wheels for x86-64 and for 64-bit ARM (CPython 3.11 to 3.13), but for `aihwkit`
-(x86-64, CPython 3.11 and 3.12), and a licence that goes with Apache-2.0: MIT (onnxruntime, rich,
-aihwkit), Apache-2.0 (ai-edge-litert, onnx, flatbuffers), BSD (NumPy, click, PyTorch, SciPy, dask,
-distributed, numba), PSF (matplotlib). tests: MIT, BSD, and MPL-2.0 (hypothesis), none of which
-ships.
+Every extra here has wheels for x86-64 and for 64-bit ARM (CPython 3.11 to 3.13), which a test asks
+the index for, but for `aihwkit` (x86-64, CPython 3.11 and 3.12), and a licence that goes with
+Apache-2.0: MIT (onnxruntime, rich, aihwkit, cbor2), Apache-2.0 (ai-edge-litert, tflite-runtime,
+onnx, flatbuffers, prometheus-client, cryptography), BSD (NumPy, click, PyTorch, SciPy, dask,
+distributed, numba, pyserial, littlefs-python), PSF (matplotlib). tests: MIT, BSD, Apache-2.0
+(smpclient, smpmgr) and MPL-2.0 (hypothesis), none of which ships.
 """
 
 from __future__ import annotations
@@ -22,10 +23,16 @@ PACKAGES = [
     "agent",
     "agent.cli",
     "agent.doctor",
+    "agent.fsck",
+    "agent.life",
+    "agent.link",
     "agent.runtimes",
+    "agent.service",
     "agent.simulation",
     "agent.store",
+    "agent.watch",
     "agent.workstation",
+    "agent.workstation.tflite",
     "calib",
     "calib.graph",
     "calib.graph.operations",
@@ -45,20 +52,47 @@ CORE = ["numpy>=1.26", "click>=8.1"]
 
 ONNX_RUNTIME = "onnxruntime>=1.17"
 LITERT = "ai-edge-litert>=2.0"  # also carries the TFLite schema that the importer reads with
+# The forerunner of ai-edge-litert: for 32-bit boards, and for systems older than that one wants.
+# Its last version ends at Python 3.11 and breaks with NumPy 2, which its metadata does not say; on
+# later Pythons the extra stands for its successor.
+TFLITE = [
+    "tflite-runtime==2.14.*; python_version < '3.12'",
+    "numpy<2; python_version < '3.12'",
+    f"{LITERT}; python_version >= '3.12'",
+]
 NUMBA = "numba>=0.59"  # the first for Python 3.12; works with NumPy 1.26
-HOST = [LITERT, "onnx>=1.17", "flatbuffers>=24.3", "matplotlib>=3.8", "rich>=13"]
+SERIAL = ["pyserial>=3.5", "cbor2>=5.4"]
+MONITOR = [*SERIAL, "rich>=13", "prometheus-client>=0.20"]
+HOST = [
+    LITERT,
+    "onnx>=1.17",
+    "flatbuffers>=24.3",
+    "matplotlib>=3.8",
+    "rich>=13",
+    *SERIAL,
+]
+
+SIGNING = "cryptography>=42"  # Ed25519; wheels for every Linux, one for all CPython from 3.7 on
 
 CLUSTER = ["dask>=2024.5", "distributed>=2024.5"]
 
+TESTS = ["pytest>=8.2", "pytest-xdist>=3.6", "hypothesis>=6.100"]
+
 EXTRAS = {
     "cluster": CLUSTER,
+    "signing": [SIGNING],
     "onnx": [ONNX_RUNTIME],
     "litert": [LITERT],
+    "tflite": TFLITE,
+    "board": [LITERT, ONNX_RUNTIME, *SERIAL],  # all that a 64-bit board may want
     "numba": [NUMBA],
+    "serial": SERIAL,
+    "monitor": MONITOR,
     "host": HOST,
     "bench": [
         *HOST,
         "torch>=2.4",  # the rivals of tools/bench_recovery.py; nothing that ships imports it
+        "littlefs-python>=0.19",  # the rival of tools/bench_flash.py
     ],
     # Rivals and oracles of the emulator, for an environment of their own (docs/peers.md): aihwkit's
     # tiles were built against PyTorch 2.10, and a checkout of CrossSim runs beside them with SciPy.
@@ -69,15 +103,18 @@ EXTRAS = {
         "pytest>=8.2",
         "hypothesis>=6.100",
     ],
+    "tests": TESTS,
     "dev": [
         *HOST,
+        *MONITOR,
+        "smpclient[serial]>=7.3",  # the other side of the link, unmodified
+        "smpmgr>=0.19",
         *CLUSTER,
         ONNX_RUNTIME,
         NUMBA,
+        SIGNING,
         "scikit-learn>=1.4",
-        "pytest>=8.2",
-        "pytest-xdist>=3.6",
-        "hypothesis>=6.100",
+        *TESTS,
         "build>=1.2",
         # Held to one minor version: a new rule must not break a build that nobody touched.
         "ruff==0.17.*",
@@ -106,7 +143,7 @@ setup(
     python_requires=">=3.11",
     packages=PACKAGES,
     package_data={
-        "agent": ["py.typed", "demo/*.npp", "demo/*.md"],
+        "agent": ["py.typed", "demo/*.npp", "demo/*.md", "service/*.service"],
         "calib": ["py.typed"],
         "device_models": ["py.typed"],
     },

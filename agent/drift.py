@@ -1,7 +1,10 @@
 """Drift: how much worse the chip is than when it was calibrated last.
 
 The score is the mean layer error now, divided by that just after the calibration whose factors are
-active; both on the held-back samples, so that 1 means unchanged.
+active; both on the held-back samples, so that 1 means unchanged. A bundle may state a tolerance:
+what the rounding of two right runtimes differs by (`calib.rounding_tolerance`). That has nothing to
+do with the errors and so adds to their squares: a bundle that was calibrated here and runs on
+another processor is as healthy there.
 """
 
 from __future__ import annotations
@@ -33,11 +36,17 @@ class Drift:
     score: float | None
 
 
-def drift(mean_error: float, baseline: float | None) -> Drift:
-    """Compare a mean layer error with that after the calibration, None where there is none."""
+def drift(mean_error: float, baseline: float | None, tolerance: float = 0.0) -> Drift:
+    """Compare a mean layer error with that after the calibration, None where there is none.
+
+    Args:
+        mean_error: now, the mean of the layers' relative errors.
+        baseline: the same just after the calibration.
+        tolerance: the relative error that rounding alone may make.
+    """
     if baseline is None or baseline <= 0:
         return Drift("unknown", None)
-    score = mean_error / baseline
+    score = mean_error / math.hypot(baseline, tolerance)
     if not math.isfinite(score) or score >= FAILED_FROM:
         return Drift("failed", score)
     if score >= DRIFTED_FROM:

@@ -15,7 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.measurement import expected_outputs
-from agent.runtimes.base import Float32, ProbingRuntime, Runtime, Trace, can_probe
+from agent.runtimes.base import (
+    Float32,
+    ProbingRuntime,
+    Runtime,
+    Trace,
+    can_probe,
+    largest_ranks,
+)
 from calib.budget import Budget
 from calib.errors import SolveError
 from calib.factors import no_factors
@@ -76,7 +83,8 @@ def planned(runtime: Runtime, network: PackedNetwork, chosen: Indices, budget: B
         CalibError: the budget does not even hold gains and offsets.
         SolveError: the chip makes numbers that are not finite.
     """
-    return plan_one_by_one(network, gathered(runtime, network, chosen), budget)
+    fits = gathered(runtime, network, chosen)
+    return plan_one_by_one(network, fits, budget, largest_ranks(runtime))
 
 
 def flat(rows: Float32) -> Float32:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -11,7 +12,9 @@ from agent.energy import (
     layer_energy_document,
     network_energy,
 )
-from agent.runtimes.names import CIM
+from agent.runtimes.arithmetic import computed_as
+from agent.runtimes.names import CIM, TFLITE
+from agent.runtimes.tflite_files import checked_plan
 from agent.store.package import Package
 from agent.store.package_layers import described
 from calib.costs import (
@@ -24,7 +27,7 @@ from calib.costs import (
     weight_bytes,
 )
 from calib.drawn_references import DrawnReferences
-from calib.graph.linear import LinearLayer
+from calib.graph.linear import LinearLayer, uncorrected
 from calib.packed import PackedNetwork
 from device_models.energy.constants import FLOAT32, EnergyConstants
 from device_models.errors import DeviceModelError
@@ -46,6 +49,7 @@ def inspection_document(
 
     Raises:
         DeviceModelError: there is no such chip.
+        BundleError: what it holds for its runtime is not of its network.
     """
     network = package.network
     energy, note = _energy(package, chip, arithmetic)
@@ -53,14 +57,16 @@ def inspection_document(
         "model": package.model,
         "scheme": network.scheme,
         "runtime": package.runtime,
+        "tolerance": package.tolerance,
         "activation_bits": activation_bits_of(network),
         "bits_mean": network_bits_mean(network),
         "rank": network.rank,
         "budget": asdict(network.budget),
-        "layers": [_layer(network, layer, energy) for layer in network.layers],
+        "layers": [_layer(package, layer, energy) for layer in network.layers],
+        "uncorrected": list(uncorrected(network.decision_graph)),
         "multiply_accumulates": sum(layer.multiply_accumulates for layer in network.layers),
         "ebops": effective_bit_operations(network),
-        "surrogate_mac_share": surrogate_share(network.layers, budgeted_ranks(network)),
+        "surrogate_mac_share": surrogate_share(network.layers, _ranks(package)),
         "surrogate_bytes": allowed(network.budget, network.layers).bytes,
         "energy": None if energy is None else energy_document(chip, energy),
         "energy_note": note,
@@ -102,15 +108,23 @@ def references_document(network: PackedNetwork) -> dict[str, Any]:
     }
 
 
-def _layer(
-    network: PackedNetwork, layer: LinearLayer, energy: NetworkEnergy | None
-) -> dict[str, Any]:
+def _ranks(package: Package) -> Mapping[str, int]:
+    """The ranks of the branches, where the bundle has them; else those that the budget buys."""
+    if package.runtime == TFLITE:
+        plan = checked_plan(package.network, package.files)
+        return {name: layer.rank for name, layer in plan.layers.items()}
+    return budgeted_ranks(package.network)
+
+
+def _layer(package: Package, layer: LinearLayer, energy: NetworkEnergy | None) -> dict[str, Any]:
+    network = package.network
     return {
         **described(layer),
         "input_shape": list(layer.input_shape),
         "output_shape": list(layer.output_shape),
         "bits_mean": bits_mean(network, layer),
         "levels": _levels(network, layer),
+        "computed_as": computed_as(package.runtime, network.weights.get(layer.name)),
         "bytes": weight_bytes(network, layer),
         **layer_energy_document(energy, layer.name),
     }

@@ -9,6 +9,7 @@ from typing import Any
 from agent.chip import IDEAL
 from agent.errors import InputError
 from agent.runtimes.names import CIM
+from agent.runtimes.open import check_files
 from agent.store.bundle import Bundle, open_bundle
 from agent.store.package import Package, package_bytes, read_package
 from agent.store.state import State
@@ -46,11 +47,29 @@ def prepared(bundle: Bundle, scheme: str | None) -> tuple[Bundle, Package]:
     return open_bundle(package_bytes(package), name=bundle.name), package
 
 
-def install(store: Store, bundle: Bundle, package: Package, chip: Mapping[str, Any]) -> State:
+def install(  # noqa: PLR0913 - each is one fact of an installation
+    store: Store,
+    bundle: Bundle,
+    package: Package,
+    chip: Mapping[str, Any],
+    *,
+    origin: Bundle | None = None,
+    public_key: bytes | None = None,
+) -> State:
     """Make a prepared bundle the installed one; the store is locked by the caller.
 
+    Args:
+        store: where.
+        bundle: as the store will keep it.
+        package: what it holds.
+        chip: the chip's description.
+        origin: the bundle as it came, whose signature counts; by default `bundle`.
+        public_key: from now on only what this key has signed is installed.
+
     Raises:
+        BundleError: the store knows a key, and the bundle is not signed with it, or is older.
         InputError: a chip for a runtime that is no emulator.
+        BundleError: what it holds for its runtime is not of its network.
         StoreError: the store refuses; what was installed before still is.
     """
     if package.runtime != CIM and chip.get("name") != IDEAL:
@@ -58,4 +77,5 @@ def install(store: Store, bundle: Bundle, package: Package, chip: Mapping[str, A
             f"the runtime {package.runtime} is no emulator: --chip must be {IDEAL}, not "
             f"{chip.get('name')}"
         )
-    return store.install(bundle, chip)
+    check_files(package)
+    return store.install(bundle, chip, origin=origin, public_key=public_key)

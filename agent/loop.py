@@ -11,7 +11,7 @@ leaves the old factors running, and a lost report loses nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -22,6 +22,7 @@ from agent.gathering import planned
 from agent.measurement import candidates, judge_chip
 from agent.methods import fit, resolve
 from agent.runtimes.base import Runtime
+from agent.timed_planning import check_can_time, within_time
 from calib.budget import Budget
 from calib.candidates import Candidates
 from calib.costs import Spending, spending
@@ -121,10 +122,11 @@ class ClosedLoop:
         """
         started_s = self.clock()
         method = resolve(request.method, self.runtime, self.network)
+        check_can_time(self.runtime, self._budget(request))
         before = self.measure()
         known = self._fill_buffer(request)
         chosen = self._choose(request, known)
-        plan = self._plan(request, chosen)
+        plan, slowdown = self._plan(request, chosen)
         outlook = forecast(plan, self.factors)
         tell(outlook)
         if outlook.promising:
@@ -143,7 +145,7 @@ class ClosedLoop:
             sensitivity=known.sensitivity,
             forecast=outlook,
             factors=candidate,
-            spending=self._spending(request, candidate),
+            spending=self._spending(request, candidate, slowdown),
             commit=commit,
             seconds=self.clock() - started_s,
         )
@@ -172,8 +174,13 @@ class ClosedLoop:
         usable = known.of(np.array(held, np.intp))
         return select(request.select, usable, request.samples, self.generator)
 
-    def _plan(self, request: CalibrationRequest, chosen: tuple[Chosen, ...]) -> Plan:
-        return planned(self.runtime, self.network, _indices(chosen), self._budget(request))
+    def _plan(
+        self, request: CalibrationRequest, chosen: tuple[Chosen, ...]
+    ) -> tuple[Plan, float | None]:
+        """What the budget buys, and the slowdown by it where time is limited."""
+        budget = self._budget(request)
+        plan = planned(self.runtime, self.network, _indices(chosen), budget)
+        return within_time(self.runtime, self.network, plan, budget)
 
     def _budget(self, request: CalibrationRequest) -> Budget:
         return request.budget.over(self.network.budget)
@@ -187,10 +194,15 @@ class ClosedLoop:
     def _encoded(self, factors: Factors) -> bytes:
         return encode_factors(factors, self.network.layers)
 
-    def _spending(self, request: CalibrationRequest, factors: Factors) -> Spending:
-        layers = self.network.layers
+    def _spending(
+        self, request: CalibrationRequest, factors: Factors, slowdown: float | None
+    ) -> Spending:
+        layers, budget = self.network.layers, self._budget(request)
         bits = {layer.name: factors[layer.name].bits for layer in layers}
-        return spending(self._budget(request), layers, bits)
+        used = spending(budget, layers, bits)
+        if budget.slowdown is None:
+            return used
+        return replace(used, slowdown=slowdown, slowdown_allowed=budget.slowdown)
 
 
 def _indices(chosen: tuple[Chosen, ...]) -> NDArray[np.intp]:

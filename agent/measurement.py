@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import cast
 
 import numpy as np
@@ -13,13 +13,76 @@ from agent.runtimes.base import Float32, LayerTrace, ProbingRuntime, Runtime, Tr
 from calib.candidates import Candidates, look_at, nobody, together
 from calib.factors import Factors
 from calib.graph.linear import LinearLayer, multiply
-from calib.layer_error import LayerError, layer_errors
+from calib.layer_error import LayerErrors
 from calib.packed import PackedNetwork
 from calib.predicted_loss import PredictedLoss
-from calib.references import LayerReference, ReferenceBlock, held_back_indices, in_blocks
+from calib.references import (
+    BLOCK_SAMPLES,
+    LayerReference,
+    ReferenceBlock,
+    held_back_indices,
+    in_blocks,
+)
 from calib.verify import Judgement
 
 Pairs = Mapping[str, tuple[Float32, Float32]]
+
+
+class Measuring:
+    """A measurement in parts: held-back samples, as many at a time as the caller likes.
+
+    Args:
+        runtime: the chip.
+        network: what it runs.
+        factors: with which.
+
+    Raises:
+        RuntimeUnavailableError: there are no samples, and single layers cannot be driven.
+    """
+
+    def __init__(self, runtime: Runtime, network: PackedNetwork, factors: Factors) -> None:
+        """Nothing has been measured yet."""
+        self._runtime, self._network, self._factors = runtime, network, factors
+        self._left = held_back_indices(network.references)
+        self._errors = LayerErrors()
+        self._losses: list[NDArray[np.floating]] = []
+        self._predicted = None if network.has_samples else PredictedLoss.of(network.metrics)
+        self._driven = None if network.has_samples else driven(runtime)
+
+    @property
+    def left(self) -> int:
+        """How many samples, or draws, are still to be measured."""
+        return len(self._left)
+
+    def add(self, count: int) -> None:
+        """Measure the next so many, at least one of them, together."""
+        some, self._left = self._left[:count], self._left[count:]
+        block = self._network.references.block(some, with_rows=self._driven is not None)
+        pairs = self._run(block) if self._driven is None else self._drive(self._driven, block)
+        self._errors.add(pairs)
+
+    def judgement(self) -> Judgement:
+        """What all that was measured says."""
+        errors = self._errors.errors()
+        if self._predicted is not None:
+            return Judgement(self._predicted.loss(), errors)
+        return Judgement(float(np.concatenate(self._losses).mean()), errors)
+
+    def _run(self, block: ReferenceBlock) -> Pairs:
+        """Run samples and compare answers and layers."""
+        trace = self._runtime.run(block.inputs, self._factors, block.positions)
+        self._losses.append(self._network.decision.losses(block.answers, trace.answers))
+        return against_references(trace, block)
+
+    def _drive(self, runtime: ProbingRuntime, block: ReferenceBlock) -> Pairs:
+        """Drive each layer with draws; what that does to answers is predicted."""
+        pairs = {
+            layer.name: _probed(runtime, layer, block.layers[layer.name], self._factors)
+            for layer in runtime.layers
+        }
+        assert self._predicted is not None
+        self._predicted.add(pairs)
+        return pairs
 
 
 def judge_chip(runtime: Runtime, network: PackedNetwork, factors: Factors) -> Judgement:
@@ -28,36 +91,10 @@ def judge_chip(runtime: Runtime, network: PackedNetwork, factors: Factors) -> Ju
     Raises:
         RuntimeUnavailableError: there are no samples, and single layers cannot be driven.
     """
-    if not network.has_samples:
-        return _judge_layers(driven(runtime), network, factors)
-    losses: list[NDArray[np.floating]] = []
-
-    def compared() -> Iterator[Pairs]:
-        indices = held_back_indices(network.references)
-        for block in in_blocks(network.references, indices, with_rows=False):
-            trace = runtime.run(block.inputs, factors, block.positions)
-            losses.append(network.decision.losses(block.answers, trace.answers))
-            yield against_references(trace, block)
-
-    errors: dict[str, LayerError] = layer_errors(compared())
-    return Judgement(float(np.concatenate(losses).mean()), errors)
-
-
-def _judge_layers(runtime: ProbingRuntime, network: PackedNetwork, factors: Factors) -> Judgement:
-    """Drive each layer with the held-back draws; what that does to answers is predicted."""
-    predicted = PredictedLoss.of(network.metrics)
-
-    def compared() -> Iterator[Pairs]:
-        for block in in_blocks(network.references, held_back_indices(network.references)):
-            pairs = {
-                layer.name: _probed(runtime, layer, block.layers[layer.name], factors)
-                for layer in runtime.layers
-            }
-            predicted.add(pairs)
-            yield pairs
-
-    errors = layer_errors(compared())
-    return Judgement(predicted.loss(), errors)
+    measuring = Measuring(runtime, network, factors)
+    while measuring.left:
+        measuring.add(BLOCK_SAMPLES)
+    return measuring.judgement()
 
 
 def driven(runtime: Runtime) -> ProbingRuntime:

@@ -129,8 +129,8 @@ def fit_sequentially(
             wanted = block.layers[layer.name].outputs
             fit_of.add(flat(seen.rows), flat(seen.main), flat(wanted))
         bits, worth = plan.bits[layer.name], plan.solved[layer.name].worth
-        alone = solved_layer(network, fit_of, *head_of(worth, bits)).surrogate(bits)
-        factors = factors.replaced(layer.name, alone)
+        alone = solved_layer(network, fit_of, *head_of(worth, bits))
+        factors = factors.replaced(layer.name, plan.surrogate(layer.name, alone))
     return factors
 
 

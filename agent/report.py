@@ -56,7 +56,7 @@ def _recoverable(forecast: Forecast) -> dict[str, Any]:
     }
 
 
-def _of_limit(used: float, allowed: float) -> dict[str, float | None]:
+def _of_limit(used: float | None, allowed: float) -> dict[str, float | None]:
     return {"used": used, "allowed": allowed if math.isfinite(allowed) else None}
 
 
@@ -91,5 +91,6 @@ def _figures(calibration: Calibration) -> dict[str, Any]:
         "budget": {
             "bytes": _of_limit(spending.bytes, spending.bytes_allowed),
             "mac_share": _of_limit(spending.mac_share, spending.mac_share_allowed),
+            "slowdown": _of_limit(spending.slowdown, spending.slowdown_allowed),
         },
     }

@@ -19,15 +19,11 @@ from agent.buffer import SampleBuffer
 from agent.chip import chip_of
 from agent.conditions import changed, check_given, named, remembered_conditions
 from agent.drift import Drift, baseline_of, drift
-from agent.errors import BundleError, RuntimeUnavailableError, StoreError
+from agent.errors import StoreError
 from agent.events import CALIBRATION, record
 from agent.loop import Calibration, CalibrationRequest, ClosedLoop, Commit, Tell
 from agent.report import history_fields
-from agent.runtimes.base import Runtime
-from agent.runtimes.cim import CimRuntime
-from agent.runtimes.names import ONNXRUNTIME, RUNTIMES
-from agent.runtimes.onnxruntime import OnnxRuntime
-from agent.runtimes.output_codes import FILE_NAME, decode_output_codes
+from agent.runtimes.open import runtime_of
 from agent.store.bundle import Bundle
 from agent.store.package import Package, read_package
 from agent.store.state import State as InstalledState
@@ -38,9 +34,8 @@ from calib.factor_codes import decode_factors
 from calib.factors import Factors, no_factors
 from calib.packed import PackedNetwork
 from calib.remembered_references import remembering
-from calib.schemes.weights import FLOAT, SCHEMES
 from calib.verify import Judgement
-from device_models.array import Chip, State, cautions
+from device_models.array import State, cautions
 
 
 @dataclass(frozen=True)
@@ -69,8 +64,8 @@ class Session:
 
     store: Store
     package: Package
-    chip: Mapping[str, Any]
-    """As the store describes it."""
+    installed: InstalledState
+    """What was installed when the session began."""
 
     conditions: State
     """The chip's age, temperature and supply."""
@@ -87,9 +82,14 @@ class Session:
     loop: ClosedLoop
     warnings: tuple[str, ...]
 
+    @property
+    def chip(self) -> Mapping[str, Any]:
+        """The chip, as the store describes it."""
+        return self.installed.chip
+
     def drift(self, now: Judgement) -> Drift:
         """How the chip does now, against how it did after its calibration."""
-        return drift(now.mean_error, self.baseline)
+        return drift(now.mean_error, self.baseline, self.package.tolerance)
 
     def calibrate(self, request: CalibrationRequest, tell: Tell = lambda _: None) -> Calibration:
         """Close the loop once; accepted factors are durable when this returns.
@@ -102,6 +102,7 @@ class Session:
             AgentError: the store refuses, or the runtime cannot do what is asked.
             CalibError: no sensible factors can be found.
         """
+        keep_freed_memory()
         return self.loop.calibrate(request, StoreCommitter(self.store), tell)
 
     def record(self, calibration: Calibration) -> Recorded:
@@ -158,7 +159,6 @@ def open_session(store: Store, **given: float | None) -> Session:
         AgentError: nothing is installed, or it cannot be loaded; the sentence says what to do.
         DeviceModelError: the chip's description is no longer known, or the conditions cannot be.
     """
-    keep_freed_memory()
     state, bundle = _installed(store)
     package = with_memory(read_package(bundle))
     check_given(given, package.runtime)
@@ -166,8 +166,8 @@ def open_session(store: Store, **given: float | None) -> Session:
     remembered = remembered_conditions(state.remembered)
     conditions = changed(remembered, given)
     chip = chip_of(state.chip)
-    sequence, factors, factor_warning = _active_factors(store, package.network)
-    buffer, buffer_warning = _buffer(store)
+    sequence, factors, factor_warning = active_factors(store, package.network)
+    buffer, buffer_warning = stored_buffer(store)
     # The same store gives the same result, and the next calibration draws anew.
     generator = np.random.default_rng([package.network.seed, len(history)])
     loop = ClosedLoop(
@@ -181,7 +181,7 @@ def open_session(store: Store, **given: float | None) -> Session:
     return Session(
         store=store,
         package=package,
-        chip=state.chip,
+        installed=state,
         conditions=conditions,
         remembered=remembered,
         sequence=sequence,
@@ -192,51 +192,6 @@ def open_session(store: Store, **given: float | None) -> Session:
             *cautions(chip, conditions),
         ),
     )
-
-
-def runtime_of(
-    package: Package,
-    chip: Chip,
-    conditions: State,
-    generator: np.random.Generator,
-    *,
-    fast: bool = False,
-) -> Runtime:
-    """What runs a package's main path.
-
-    Args:
-        package: what the bundle holds.
-        chip: which chip.
-        conditions: its age, temperature and supply.
-        generator: where read noise is drawn from.
-        fast: compute in a statistically equal form where the chip's model has one.
-
-    Raises:
-        RuntimeUnavailableError: this version has no such runtime, or the package is not quantised.
-    """
-    if package.runtime not in RUNTIMES:
-        raise RuntimeUnavailableError(
-            f"the bundle wants the runtime {package.runtime!r}, this npp-agent has "
-            f"{', '.join(RUNTIMES)}; pack the model for one of these"
-        )
-    if package.network.scheme == FLOAT:
-        raise RuntimeUnavailableError(
-            f"the bundle of {package.model} holds float weights: install it with --scheme "
-            f"{', '.join(SCHEMES)}"
-        )
-    if package.runtime == ONNXRUNTIME:
-        return _onnx_runtime(package)
-    return CimRuntime(package.network, chip, conditions, generator, fast=fast)
-
-
-def _onnx_runtime(package: Package) -> Runtime:
-    if FILE_NAME not in package.files:
-        raise BundleError(
-            f"the bundle of {package.model} has no file {FILE_NAME}, which the runtime "
-            f"{ONNXRUNTIME} needs; pack the model again"
-        )
-    names = [layer.name for layer in package.network.layers]
-    return OnnxRuntime(package.network, decode_output_codes(package.files[FILE_NAME], names))
 
 
 def _installed(store: Store) -> tuple[InstalledState, Bundle]:
@@ -254,7 +209,12 @@ def with_memory(package: Package) -> Package:
     return replace(package, network=kept)
 
 
-def _active_factors(store: Store, network: PackedNetwork) -> tuple[int, Factors, str | None]:
+def active_factors(store: Store, network: PackedNetwork) -> tuple[int, Factors, str | None]:
+    """Number and factors that run now, and a warning where those in the store cannot.
+
+    Raises:
+        StoreError: nothing is installed, or the slots cannot be read.
+    """
     stored = store.load_factors()
     if stored is None:
         return 0, no_factors(network.layers), None
@@ -265,7 +225,12 @@ def _active_factors(store: Store, network: PackedNetwork) -> tuple[int, Factors,
         return 0, no_factors(network.layers), warning
 
 
-def _buffer(store: Store) -> tuple[SampleBuffer, str | None]:
+def stored_buffer(store: Store) -> tuple[SampleBuffer, str | None]:
+    """The sample buffer as the store keeps it, and a warning where that is damaged.
+
+    Raises:
+        StoreError: nothing is installed.
+    """
     stored = store.read_buffer()
     if stored.payload is None:
         return SampleBuffer(), stored.warning

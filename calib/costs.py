@@ -53,6 +53,10 @@ class Spending:
     bytes_allowed: float
     mac_share: float
     mac_share_allowed: float
+    slowdown: float | None = None
+    """As measured; None where nothing was."""
+
+    slowdown_allowed: float = math.inf
 
 
 def spending(

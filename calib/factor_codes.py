@@ -19,8 +19,11 @@ from calib.precision import FLOAT_BITS, PRECISIONS, bits_of_b
 from calib.row_codes import Float32, decode_rows, encode_rows, row_bytes
 
 _HEAD = struct.Struct("<HHI")  # format, 0, layers
-_LAYER = struct.Struct("<HHII")  # rank, 0, inputs, outputs
+_LAYER = struct.Struct("<HHII")  # rank, flags, inputs, outputs
 _FORMAT = 2
+_BESIDE = 1
+"""The one flag: the branch is not to be folded into the weights."""
+
 _PLAIN = (FLOAT_BITS, FLOAT_BITS)
 """Bits of gain and offset, two rows of one matrix."""
 
@@ -37,7 +40,10 @@ def encode_factors(factors: Factors, layers: Sequence[LinearLayer]) -> bytes:
         bits = s.bits or (FLOAT_BITS,) * s.rank
         _check(layer, s, bits)
         plain = np.stack([s.gain, s.offset])
-        blocks += [_LAYER.pack(s.rank, 0, layer.inputs, layer.outputs), bytes(bits)]
+        blocks += [
+            _LAYER.pack(s.rank, _BESIDE * s.beside, layer.inputs, layer.outputs),
+            bytes(bits),
+        ]
         blocks += [encode_rows(plain, _PLAIN), encode_rows(s.a, bits * s.groups)]
         blocks.append(encode_rows(s.b.T, [bits_of_b(one) for one in bits]))
     return b"".join(blocks)
@@ -114,11 +120,16 @@ def decode_factors(payload: bytes, layers: Sequence[LinearLayer]) -> Factors:
 
 
 def _decode_layer(reader: _Reader, layer: LinearLayer) -> Surrogate:
-    rank, _, inputs, outputs = _LAYER.unpack(reader.take(_LAYER.size))
+    rank, flags, inputs, outputs = _LAYER.unpack(reader.take(_LAYER.size))
     if (inputs, outputs) != (layer.inputs, layer.outputs):
         raise CalibError(
             f"layer {layer.name}: factors are for {inputs} inputs and {outputs} outputs, the "
             f"network has {layer.inputs} and {layer.outputs}; calibrate again"
+        )
+    if flags & ~_BESIDE:
+        raise CalibError(
+            f"layer {layer.name}: stored factors have the flags {flags:#x}, of which this version "
+            f"knows {_BESIDE:#x}; they are damaged or newer: calibrate again"
         )
     bits = tuple(reader.take(rank))
     unknown = set(bits) - set(PRECISIONS)
@@ -134,7 +145,7 @@ def _decode_layer(reader: _Reader, layer: LinearLayer) -> Surrogate:
         raise CalibError(
             f"layer {layer.name}: stored factors are not finite; they are damaged: calibrate again"
         )
-    return Surrogate(gain, offset, a, b, bits)
+    return Surrogate(gain, offset, a, b, bits, beside=bool(flags & _BESIDE))
 
 
 def rounded(factors: Factors, layers: Sequence[LinearLayer]) -> Factors:

@@ -39,6 +39,10 @@ class Surrogate:
     """[rank]: of each component's rows of A as they are stored (`calib.precision`); empty: not
     decided, and then they are stored as float16."""
 
+    beside: bool = False
+    """Whether the branch stays beside weights that would have room for it: where the codes of the
+    input clip, it has to read the input itself."""
+
     @property
     def rank(self) -> int:
         """Columns of B."""
@@ -53,6 +57,11 @@ class Surrogate:
     def parameters(self) -> int:
         """How many numbers the surrogate has."""
         return self.gain.size + self.offset.size + self.a.size + self.b.size
+
+    @property
+    def has_branch(self) -> bool:
+        """Whether A and B change anything."""
+        return bool(self.a.any() and self.b.any())
 
     @property
     def is_identity(self) -> bool:

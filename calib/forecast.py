@@ -100,16 +100,20 @@ def _of_layer(one: SolvedLayer | SolvedGroups, bits: Bits, running: Surrogate) -
     power = max(_second_moment(one, s.explained_yy + s.rest_yy, s.mean_y), _TINY)
     now = _open_power(one, running)
     rank = len(bits)
-    kept = sum(worth * (1 - lost_share(own)) for worth, own in zip(one.worth, bits, strict=False))
-    beyond = float(one.solution.values.sum() - kept)
-    rest = _weighed(full, unexplained(s, gain))
     noise = _weighed(full, noise_covariance(s, gain))
     moments = 2 * 2 * noise / s.rows  # a gain and an offset of each output are fitted to noise too
     variance = one.noise.variance().reshape(gain.shape)
     read = float((np.diagonal(full, axis1=-2, axis2=-1) * gain**2 * variance).sum())
-    reached = max(beyond + rest + moments, read)
+    reached = max(remaining_power(one, bits) + moments, read)
     powers = (now, min(reached, now), float(one.worth[rank:].sum()), min(read, now))
     return LayerForecast(*(float(np.sqrt(max(part, 0.0) / power)) for part in powers))
+
+
+def remaining_power(one: SolvedLayer | SolvedGroups, bits: Bits) -> float:
+    """The error, as the metric weighs it, that a layer's gain leaves beside these components."""
+    kept = sum(worth * (1 - lost_share(own)) for worth, own in zip(one.worth, bits, strict=False))
+    beyond = float(one.solution.values.sum() - kept)
+    return beyond + _weighed(one.metric.full, unexplained(one.statistics, one.solution.gain))
 
 
 def _open_power(one: SolvedLayer | SolvedGroups, running: Surrogate) -> float:

@@ -7,7 +7,8 @@ Each linear layer becomes, in the operations of ONNX,
 
 where main has weights and bias as dequantised integers, so that a runtime fuses what stands between
 dequantise and quantise into one integer kernel. Codes of 4 bits are computed as 8. Gain and offset
-lie in the weights' scales and the bias and cost nothing; only a rank has a branch. A convolution
+lie in the weights' scales and the bias and cost nothing; only a rank has a branch, and none where
+the weights that are computed have room for it (`calib.folded_weights`). A convolution
 that the next layer alone reads, without branches, hands over its codes: its output is quantised
 once, as the next layer's input. Matrix products come out of their kernel in float, so they need no
 code of their own. NormalFloat-4 has no integer kernel: such weights are computed in float, on
@@ -23,15 +24,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calib.factors import Factors
+from calib.folded_weights import folded_integers, folded_values, has_room
 from calib.graph.linear import LinearLayer
 from calib.graph.model import Array, Graph, Node
-from calib.integer_weights import IntegerWeights, float_weights, integer_weights, is_integer
+from calib.integer_weights import (
+    INTEGER_BITS,
+    IntegerWeights,
+    float_weights,
+    integer_weights,
+    is_integer,
+)
 from calib.packed import PackedNetwork, weight_tensor
 from calib.schemes.activations import ActivationCode
 from calib.surrogate_graph import a_tensor, b_tensor
-
-INTEGER_BITS = 8
-"""Of the codes that integer kernels take; codes of fewer bits are clipped before."""
 
 _MIDDLE = 128
 """The zero point of signed bytes that are written unsigned."""
@@ -47,6 +52,8 @@ def integer_graph(
     outputs: Mapping[str, ActivationCode],
     factors: Factors,
     tapped: Collection[str] = (),
+    *,
+    fold: bool = False,
 ) -> Graph:
     """The network up to its logits, quantised, with its surrogates.
 
@@ -56,8 +63,9 @@ def integer_graph(
         factors: the surrogates; they decide where there is a branch.
         tapped: layers whose inputs and outputs shall be tensors of the graph; each has its
             products, int32 or float32, beside it as `sums_name`.
+        fold: whether branches lie in the weights where these have room.
     """
-    making = _Making(network, outputs, factors, frozenset(tapped))
+    making = _Making(network, outputs, factors, frozenset(tapped), fold)
     graph = network.decision_graph
     by_name = {layer.name: layer for layer in network.layers}
     nodes: list[Node] = []
@@ -77,6 +85,7 @@ class _Making:
     outputs: Mapping[str, ActivationCode]
     factors: Factors
     tapped: frozenset[str]
+    fold: bool
     constants: dict[str, Array] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -87,7 +96,7 @@ class _Making:
 
     def layer(self, node: Node, layer: LinearLayer) -> Iterator[Node]:
         """What stands in the place of a linear layer's node."""
-        name, rank = layer.name, self.factors[layer.name].rank
+        name, rank = layer.name, self._rank_beside(layer.name)
         rounds = self._is_rounded(layer)
         finished = f"{name}@finished" if rank else layer.output
         main = f"{name}@main" if rounds else finished
@@ -100,6 +109,12 @@ class _Making:
         if name in self.tapped:
             yield from self._sums(node, layer)
 
+    def _rank_beside(self, name: str) -> int:
+        """Of the branch that stands beside a layer."""
+        surrogate = self.factors[name]
+        room = self.fold and has_room(self.network.weights[name])
+        return 0 if room and not surrogate.beside else surrogate.rank
+
     def _is_rounded(self, layer: LinearLayer) -> bool:
         """Whether the kernel needs codes for its output, and the next layer's will not do."""
         integer = is_integer(self.network.weights[layer.name])
@@ -107,7 +122,7 @@ class _Making:
 
     def _hands_over(self, layer: LinearLayer) -> bool:
         """Whether the next layer's input codes are all that anyone wants of this layer."""
-        if layer.name in self.tapped or self.factors[layer.name].rank:
+        if layer.name in self.tapped or self._rank_beside(layer.name):
             return False
         reader = self._only_reader(layer.output)
         through_relu = reader is not None and reader.op == "Relu"
@@ -117,7 +132,7 @@ class _Making:
             return False
         code = self.network.activations[reader.name]
         whole = code.bits == INTEGER_BITS and not (through_relu and code.zero_point)
-        return whole and not self.factors[reader.name].rank
+        return whole and not self._rank_beside(reader.name)
 
     def _only_reader(self, tensor: str) -> Node | None:
         readers = self._readers.get(tensor, [])
@@ -145,16 +160,18 @@ class _Making:
         yield Node(f"{label}/values", "DequantizeLinear", (codes, step, zero), (made,))
 
     def _main(self, node: Node, layer: LinearLayer, given: str, made: str) -> Iterator[Node]:
-        """The layer with its gain and offset, on an input that is rounded to its codes."""
+        """The layer with what lies in its weights, on an input that is rounded to its codes."""
         name, surrogate = layer.name, self.factors[layer.name]
         weights = self.network.weights[name]
+        folded = surrogate.has_branch and not self._rank_beside(name)
         if is_integer(weights):
-            integers = integer_weights(
-                weights, layer.bias, self.network.activations[name].step, surrogate
-            )
+            step = self.network.activations[name].step
+            made_of = folded_integers if folded else integer_weights
+            integers = made_of(weights, layer.bias, step, surrogate)
             weight, bias = yield from self._dequantised(node, layer, integers)
         else:
             values, shift = float_weights(weights, layer.bias, surrogate)
+            values = folded_values(weights, surrogate).astype(np.float32) if folded else values
             weight = self._constant(f"{name}@weight", self._tensor(node, layer, values))
             bias = self._constant(f"{name}@bias", shift)
         if layer.window is not None:

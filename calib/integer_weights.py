@@ -13,6 +13,10 @@ from calib.schemes.weights import QuantisedWeights
 LARGEST_BIAS = 2**30
 """Half of what int32 holds: the other half is for the products."""
 
+INTEGER_BITS = 8
+"""Of the codes that integer kernels take."""
+
+LARGEST_CODE = 127
 _SMALLEST_SCALE = 1e-30
 """Of a bias: products of scales stay far from where float32 loses digits."""
 
@@ -57,13 +61,31 @@ def integer_weights(
     gain = surrogate.gain.astype(np.float64)
     shift = gain * bias + surrogate.offset
     wanted = gain * weights.scales.reshape(-1)
+    values = weights.codes * wanted.reshape(groups, 1, per_group)
+    return integers_of(values, np.abs(wanted), shift, step)
+
+
+def integers_of(
+    values: NDArray[np.floating],
+    scales: NDArray[np.floating],
+    shift: NDArray[np.floating],
+    step: float,
+) -> IntegerWeights:
+    """Weights and biases as integers.
+
+    Args:
+        values: [groups, d, outputs/groups].
+        scales: [outputs], of the values; raised where int32 would not hold the bias.
+        shift: [outputs], the bias.
+        step: of the layer's input.
+    """
+    groups, _, per_group = values.shape
     least = np.maximum(np.abs(shift) / LARGEST_BIAS, _SMALLEST_SCALE) / step
-    scales = np.maximum(np.abs(wanted), least)
-    ratio = (wanted / scales).reshape(groups, 1, per_group)
-    codes = np.rint(weights.codes * ratio).astype(np.int8)
+    scales = np.maximum(scales, least)
+    codes = np.rint(values / scales.reshape(groups, 1, per_group))
     bias_scales = scales * step
     return IntegerWeights(
-        codes=codes,
+        codes=np.clip(codes, -LARGEST_CODE - 1, LARGEST_CODE).astype(np.int8),
         scales=scales.astype(np.float32),
         bias=np.rint(shift / bias_scales).astype(np.int32),
         bias_scales=bias_scales.astype(np.float32),

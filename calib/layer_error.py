@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,10 +71,17 @@ Pairs = Mapping[str, tuple[Float32, Float32]]
 """By layer: measured and reference outputs."""
 
 
-def layer_errors(blocks: Iterable[Pairs]) -> dict[str, LayerError]:
-    """The layer errors over blocks of samples."""
-    sums: dict[str, ErrorSums] = {}
-    for block in blocks:
+@dataclass
+class LayerErrors:
+    """Accumulates blocks of all layers."""
+
+    sums: dict[str, ErrorSums] = field(default_factory=dict)
+
+    def add(self, block: Pairs) -> None:
+        """Add a block of samples."""
         for name, (outputs, reference) in block.items():
-            sums.setdefault(name, ErrorSums()).add(outputs, reference)
-    return {name: total.error() for name, total in sums.items()}
+            self.sums.setdefault(name, ErrorSums()).add(outputs, reference)
+
+    def errors(self) -> dict[str, LayerError]:
+        """The layer errors of all that was added."""
+        return {name: total.error() for name, total in self.sums.items()}

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 import numpy as np
 
 from calib.allocation import Bits, LayerOffer, Rung, allocate
 from calib.budget import Budget
+from calib.clipping import Clipping
 from calib.costs import component_cost, left_for_branches, uniform_rank
 from calib.factors import Factors, Surrogate
 from calib.fading import Fading
@@ -35,6 +37,9 @@ METRIC_FLOOR = 1.0
 WEIGHT_FLOOR = 1e-3
 """Of the layers' weights, relative to their mean: what moved no reference may move a sample yet."""
 
+NO_LIMITS: Mapping[str, int] = MappingProxyType({})
+"""Of the layers' ranks."""
+
 
 @dataclass(frozen=True)
 class LayerFit:
@@ -46,6 +51,7 @@ class LayerFit:
     """Of clean rows, also of samples that were not run on the chip."""
 
     noise: ReadNoise
+    clipping: Clipping
     fading: Fading = field(default_factory=Fading)
 
     @classmethod
@@ -59,14 +65,15 @@ class LayerFit:
                 them, map them to the references exactly.
         """
         noise = ReadNoise(layer.outputs)
+        clipping = Clipping(network.input_limits(layer.name))
         nominal = known = layer.weight.astype(np.float64)
         if exact and network.float_weights is not None:
             known = network.float_weights[layer.name].astype(np.float64)
         if layer.groups > 1:
             covariance = GroupedCovariance(layer.groups, layer.inputs) if exact else None
-            return cls(layer, GroupedSums(known, nominal), covariance, noise)
+            return cls(layer, GroupedSums(known, nominal), covariance, noise, clipping)
         inputs = RowSums(layer.inputs) if exact else None
-        return cls(layer, LayerSums(known[0], nominal[0]), inputs, noise)
+        return cls(layer, LayerSums(known[0], nominal[0]), inputs, noise, clipping)
 
     def add(self, x: Rows, z: Rows, y: Rows) -> None:
         """Add rows: inputs x [n, groups · d], the chip's outputs z and references y [n, outputs].
@@ -78,12 +85,15 @@ class LayerFit:
         """
         if isinstance(self.sums, LayerSums):
             self.sums.known_z = self.fading.first(self.sums.known_z, x, z)
+        if self.inputs is None:
+            self.clipping.add(x)
         self.sums.add(x, z, y)
 
     def vary(self, rows: Rows) -> None:
         """Add clean rows [n, groups · d] that say how the layer's inputs vary."""
         if self.inputs is not None:
             self.inputs.add(rows)
+            self.clipping.add(rows)
 
     def statistics(self) -> LayerStatistics | GroupedStatistics:
         """The statistics of all that was added.
@@ -141,9 +151,17 @@ class Plan:
     bits: Mapping[str, Bits]
     """Of the components that each layer gets."""
 
+    clipped: frozenset[str] = frozenset()
+    """Layers whose inputs the main path's codes clip, so that branches have to read them."""
+
     def factors(self) -> Factors:
         """The factors of all layers, from the rows that the plan was made of."""
-        return Factors({name: one.surrogate(self.bits[name]) for name, one in self.solved.items()})
+        return Factors({name: self.surrogate(name, one) for name, one in self.solved.items()})
+
+    def surrogate(self, name: str, solved: SolvedLayer | SolvedGroups) -> Surrogate:
+        """A layer's, of the planned components, from what was solved of these or of other rows."""
+        found = solved.surrogate(self.bits[name])
+        return replace(found, beside=bool(found.rank) and name in self.clipped)
 
 
 def plan_together(network: PackedNetwork, fits: Fits, budget: Budget) -> Plan:
@@ -162,25 +180,42 @@ def plan_together(network: PackedNetwork, fits: Fits, budget: Budget) -> Plan:
 
 
 def plan_one_by_one(
-    network: PackedNetwork, fits: Iterable[tuple[str, LayerFit]], budget: Budget
+    network: PackedNetwork,
+    fits: Iterable[tuple[str, LayerFit]],
+    budget: Budget,
+    largest: Mapping[str, int] = NO_LIMITS,
 ) -> Plan:
-    """Solve layers as they come, so that no two fits need be there at once; see `plan_together`."""
+    """Solve layers as they come, so that no two fits need be there at once; see `plan_together`.
+
+    Args:
+        network: the packed network, with the layers' metrics.
+        fits: of every layer, all that was gathered.
+        budget: what the factors may cost.
+        largest: by layer, the most components that it may get; any number where it is not named.
+    """
     left = left_for_branches(budget, network.layers)
-    expected = int(uniform_rank(left, network.layers))
-    solved = {name: solved_layer(network, fit, expected) for name, fit in fits}
-    return plan_solved(network, solved, budget)
+    rank = int(uniform_rank(left, network.layers))
+    solved: dict[str, SolvedLayer | SolvedGroups] = {}
+    clipped = set()
+    for name, fit in fits:
+        solved[name] = solved_layer(network, fit, min(rank, largest.get(name, rank)))
+        clipped |= {name} if fit.clipping.matters else set()
+    plan = plan_solved(network, solved, budget, largest)
+    return replace(plan, clipped=frozenset(clipped))
 
 
-def plan_solved(network: PackedNetwork, solved: Solved, budget: Budget) -> Plan:
-    """Share a budget among layers that are solved already; see `plan_together`.
+def plan_solved(
+    network: PackedNetwork, solved: Solved, budget: Budget, largest: Mapping[str, int] = NO_LIMITS
+) -> Plan:
+    """Share a budget among layers that are solved already; see `plan_one_by_one`.
 
     Raises:
         CalibError: the budget does not even hold gains and offsets.
     """
     left = left_for_branches(budget, network.layers)
-    first = allocate(_offers(network, solved), left)
+    first = allocate(_offers(network, solved, largest), left)
     fitting = {name: one.beside(*head_of(one.worth, first[name])) for name, one in solved.items()}
-    bits = allocate(_offers(network, fitting), left)
+    bits = allocate(_offers(network, fitting, largest), left)
     final = {
         name: one if bits[name] or not first[name] else one.beside(0, 0.0)
         for name, one in fitting.items()
@@ -188,10 +223,12 @@ def plan_solved(network: PackedNetwork, solved: Solved, budget: Budget) -> Plan:
     return Plan(final, bits)
 
 
-def _offers(network: PackedNetwork, solved: Solved) -> dict[str, LayerOffer]:
+def _offers(
+    network: PackedNetwork, solved: Solved, largest: Mapping[str, int]
+) -> dict[str, LayerOffer]:
     weights = layer_weights({name: one.metric.weight for name, one in solved.items()})
     return {
-        name: LayerOffer(one.worth * weights[name], _rungs(network, one.layer))
+        name: LayerOffer(one.worth[: largest.get(name)] * weights[name], _rungs(network, one.layer))
         for name, one in solved.items()
     }
 

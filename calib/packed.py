@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calib.budget import Budget
+from calib.clipping import Limits
 from calib.decision import Decision, decision_graph
 from calib.errors import CalibError
 from calib.graph.linear import LinearLayer, linear_layers
@@ -69,8 +70,15 @@ class PackedNetwork:
     budget_mac_share: float | None = None
     """The surrogates' multiply-accumulates, at most, as a share of the network's."""
 
+    budget_slowdown: float | None = None
+    """The time of a sample with branches, at most, in times of that without any."""
     mixed: Mapping[str, MixedLayer] = field(default_factory=dict)
     """By layer, where its input channels have levels: codes of weights and activations."""
+
+    def input_limits(self, name: str) -> Limits:
+        """What a layer's main path sees of its inputs; beyond that they are clipped."""
+        coded = self.mixed.get(name) or self.activations[name]
+        return coded.limits
 
     @property
     def has_samples(self) -> bool:
@@ -81,7 +89,7 @@ class PackedNetwork:
     def budget(self) -> Budget:
         """What factors may cost, unless a calibration is told otherwise."""
         rank = self.rank if self.budget_bytes is None else None
-        return Budget(rank, self.budget_bytes, self.budget_mac_share)
+        return Budget(rank, self.budget_bytes, self.budget_mac_share, self.budget_slowdown)
 
     @property
     def decision_graph(self) -> Graph:
@@ -151,6 +159,13 @@ def requantised(network: PackedNetwork, scheme: str) -> PackedNetwork:
         )
     quantise = scheme_named(scheme).quantise
     codes = {name: quantise(weight) for name, weight in as_float32(network.float_weights).items()}
+    return with_codes(network, scheme, codes)
+
+
+def with_codes(
+    network: PackedNetwork, scheme: str, codes: Mapping[str, QuantisedWeights]
+) -> PackedNetwork:
+    """The network with these codes for its weights; float ones stay if references need them."""
     nominal = {name: code.values() for name, code in codes.items()}
     return replace(_standing_for(network, nominal), scheme=scheme, weights=codes)
 

@@ -14,11 +14,19 @@ from calib.costs import left_for_branches
 from calib.decision import Decision, check_labels, decision_graph, ends_in_classes
 from calib.drawn_references import references_from_moments
 from calib.errors import GraphError, SampleError
+from calib.given import Prescribed
 from calib.graph.executor import check_samples, run
 from calib.graph.linear import LinearLayer, linear_layers
 from calib.graph.model import Graph
 from calib.output_metric import metric_columns
-from calib.packed import PackedNetwork, as_float32, requantised, with_levels, with_weights
+from calib.packed import (
+    PackedNetwork,
+    as_float32,
+    requantised,
+    with_codes,
+    with_levels,
+    with_weights,
+)
 from calib.precision import MIXED
 from calib.ranges import choose_ranges
 from calib.reference_plan import MOMENT_RANK, Costs, ReferencePlan, plan_references, split_samples
@@ -67,11 +75,14 @@ class PackOptions:
     surrogate_mac_share: float | None = None
     """The surrogates' multiply-accumulates, at most, as a share of the network's."""
 
+    slowdown: float | None = None
+    """The time of a sample with branches, at most, in times of that without any."""
+
     @property
     def budget(self) -> Budget:
         """What factors may cost."""
         rank = self.rank if self.surrogate_bytes is None else None
-        return Budget(rank, self.surrogate_bytes, self.surrogate_mac_share)
+        return Budget(rank, self.surrogate_bytes, self.surrogate_mac_share, self.slowdown)
 
 
 def check_data(graph: Graph, x: Float32, labels: NDArray[np.integer] | None) -> Decision:
@@ -98,12 +109,14 @@ def check_data(graph: Graph, x: Float32, labels: NDArray[np.integer] | None) -> 
 
 
 @np.errstate(under="ignore")  # a number too small for its type is zero
-def prepare(  # noqa: PLR0913, PLR0917  # network, samples, labels, choices, progress, training
+def prepare(  # noqa: PLR0913  # what is prescribed, and training, come on top
     graph: Graph,
     x: Float32,
     labels: NDArray[np.integer] | None,
     options: PackOptions,
     tell: Callable[[str], None] = lambda _: None,
+    *,
+    prescribed: Prescribed | None = None,
     learner: Learner | None = None,
 ) -> PackedNetwork:
     """Quantise a float network and make its references.
@@ -114,22 +127,28 @@ def prepare(  # noqa: PLR0913, PLR0917  # network, samples, labels, choices, pro
         labels: [n], only looked at to check them and to know that outputs are classes.
         options: what the user chose.
         tell: is told what is being done, for a progress line.
+        prescribed: codes of a network that is quantised already, or what they have to span.
         learner: of scheme `channelwise`: trains levels and weights.
 
     Raises:
         CalibError: samples, labels or options that cannot be used; the sentence says which.
     """
+    fixed = prescribed or Prescribed()
+    fixed.check(options.scheme, options.activation_bits)
     material = _gathered(graph, x, labels, options)
     if options.scheme == CHANNELWISE:
-        return _channelwise(material, options, tell, learner)
-    unquantised = _unquantised(material, options, tell)
+        return _channelwise(material, options, fixed, tell, learner)
+    unquantised = _unquantised(material, options, fixed, tell)
     tell("quantising")
+    if fixed.codes is not None:
+        return with_codes(unquantised, options.scheme, fixed.codes.weights)
     return unquantised if options.scheme == FLOAT else requantised(unquantised, options.scheme)
 
 
 def _channelwise(
     given: _Material,
     options: PackOptions,
+    fixed: Prescribed,
     tell: Callable[[str], None],
     learner: Learner | None,
 ) -> PackedNetwork:
@@ -144,7 +163,7 @@ def _channelwise(
     both = learnt(found, options.levels, options.bits_mean, learner)
     graph = both.untrained.graph
     layers = linear_layers(decision_graph(graph))
-    unquantised = _unquantised(replace(given, graph=graph, layers=layers), options, tell)
+    unquantised = _unquantised(replace(given, graph=graph, layers=layers), options, fixed, tell)
     tell("quantising")
     trained, bits = decision_graph(both.trained), both.untrained.bits
     mixed: Mapping[str, MixedLayer] = quantised_layers(trained, bits, samples, generator)
@@ -181,14 +200,14 @@ def _gathered(
 
 
 def _unquantised(
-    given: _Material, options: PackOptions, tell: Callable[[str], None]
+    given: _Material, options: PackOptions, fixed: Prescribed, tell: Callable[[str], None]
 ) -> PackedNetwork:
     float_graph, layers, plan = decision_graph(given.graph), given.layers, given.plan
     x = given.samples.decoded(np.arange(plan.samples))
     generator = np.random.default_rng(options.seed)
     tell("finding ranges")
     bits = options.activation_bits
-    activations, ranges = choose_ranges(float_graph, layers, x, bits, generator)
+    activations, ranges = choose_ranges(float_graph, layers, x, bits, generator, prescribed=fixed)
     tell("measuring what the answer is sensitive to")
     metrics = metric_columns(float_graph, layers, x[plan.held_back :], given.decision, generator)
     tell("writing references")
@@ -213,6 +232,7 @@ def _unquantised(
         float_weights=halved,
         budget_bytes=options.surrogate_bytes,
         budget_mac_share=options.surrogate_mac_share,
+        budget_slowdown=options.slowdown,
     )
 
 

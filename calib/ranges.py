@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calib.errors import GraphError
+from calib.given import GIVEN, Prescribed
 from calib.graph.executor import Replacement, run
 from calib.graph.linear import LinearLayer, multiply
 from calib.graph.model import Graph
@@ -21,25 +22,45 @@ VALUES_PER_SAMPLE = 2048
 
 
 def input_values(
-    graph: Graph, layers: Sequence[LinearLayer], samples: Float32, generator: np.random.Generator
+    graph: Graph,
+    layers: Sequence[LinearLayer],
+    samples: Float32,
+    generator: np.random.Generator,
+    spans: Mapping[str, tuple[str, ...]] | None = None,
 ) -> dict[str, Float32]:
     """Values of each layer's input over the samples, extremes included.
+
+    Args:
+        graph: the network.
+        layers: its linear layers.
+        samples: [n, ...]
+        generator: draws which values are looked at.
+        spans: by layer, the tensors that are looked at instead of its input alone; layers that
+            name the same ones get the same values.
 
     Raises:
         GraphError: the network's activations are not finite.
     """
-    names = [layer.input for layer in layers]
-    found: dict[str, list[Float32]] = {layer.name: [] for layer in layers}
+    looked_at = {layer.name: (layer.input,) for layer in layers} | dict(spans or {})
+    inputs = {layer.input for layer in layers}
+    names = sorted(inputs.union(*looked_at.values()))
+    found: dict[tuple[str, ...], list[Float32]] = {key: [] for key in looked_at.values()}
     for start in range(0, len(samples), BLOCK_SAMPLES):
         values = run(graph, samples[start : start + BLOCK_SAMPLES], keep=names)
         for layer in layers:
-            flat = values[layer.input].reshape(-1)
-            if not np.isfinite(flat).all():
+            if not np.isfinite(values[layer.input]).all():
                 raise GraphError(f"layer {layer.name} is given values that are not finite")
-            picked = generator.integers(flat.size, size=BLOCK_SAMPLES * VALUES_PER_SAMPLE)
-            few = flat if flat.size <= picked.size else flat[picked]
-            found[layer.name].append(np.append(few, [flat.min(), flat.max()]))
-    return {name: np.concatenate(parts) for name, parts in found.items()}
+        for tensors, parts in found.items():
+            parts += [_few(values[tensor].reshape(-1), generator) for tensor in tensors]
+    joined = {tensors: np.concatenate(parts) for tensors, parts in found.items()}
+    return {name: joined[tensors] for name, tensors in looked_at.items()}
+
+
+def _few(flat: Float32, generator: np.random.Generator) -> Float32:
+    """Some values, and the extremes."""
+    picked = generator.integers(flat.size, size=BLOCK_SAMPLES * VALUES_PER_SAMPLE)
+    few = flat if flat.size <= picked.size else flat[picked]
+    return np.append(few, [flat.min(), flat.max()])
 
 
 def nominal_products(
@@ -57,12 +78,14 @@ def nominal_products(
     return {layer.name: product(layer, activations[layer.name]) for layer in layers}
 
 
-def choose_ranges(
+def choose_ranges(  # noqa: PLR0913  # what is prescribed comes on top
     graph: Graph,
     layers: Sequence[LinearLayer],
     samples: Float32,
     bits: int,
     generator: np.random.Generator,
+    *,
+    prescribed: Prescribed | None = None,
 ) -> tuple[dict[str, ActivationCode], RangeChoice]:
     """Find ranges by each method and keep the method whose network answers best.
 
@@ -74,18 +97,23 @@ def choose_ranges(
         samples: [n, ...]
         bits: of the activation codes.
         generator: draws which values are looked at.
+        prescribed: codes that are taken as they are, or what they have to span.
 
     Raises:
         GraphError: the network's activations or answers are not finite.
     """
-    values = input_values(graph, layers, samples, generator)
+    fixed = prescribed or Prescribed()
+    values = input_values(graph, layers, samples, generator, fixed.spans)
     clean = _answers(graph, samples, {})
     if not np.isfinite(clean).all():
         raise GraphError(f"network {graph.name!r} gives answers that are not finite; check it")
+    methods = RANGE_METHODS if fixed.codes is None else {}
     codes = {
         method: {name: find(seen, bits) for name, seen in values.items()}
-        for method, find in RANGE_METHODS.items()
+        for method, find in methods.items()
     }
+    if fixed.codes is not None:
+        codes[GIVEN] = dict(fixed.codes.activations)
     errors = {
         method: _relative(_answers(graph, samples, nominal_products(layers, found)), clean)
         for method, found in codes.items()

@@ -40,6 +40,32 @@ def data_directory() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def board_bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the bundles of `tests.board_bundles`; NPP_BOARD_BUNDLES names a ready one."""
+    named = os.environ.get("NPP_BOARD_BUNDLES")
+    if named:
+        return Path(named)
+    from tests.tflite_bundles import write_bundles  # noqa: PLC0415 - a board has no schema
+
+    folder = tmp_path_factory.mktemp("bundles")
+    write_bundles(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_board_bundles(data_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the bundles of real models; NPP_BOARD_BUNDLES names a ready one."""
+    named = os.environ.get("NPP_BOARD_BUNDLES")
+    if named:
+        return Path(named)
+    from tests.tflite_bundles import write_real_bundles  # noqa: PLC0415 - a board has no schema
+
+    folder = tmp_path_factory.mktemp("real")
+    write_real_bundles(folder, data_directory)
+    return folder
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the sums of what passed tests counted with `record_property("counted: …", number)`."""
     sums: Counter[str] = Counter()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +31,13 @@ class NorFlash:
     that page is programmed, or that block erased, in part.
     """
 
-    block_bytes, page_bytes = 4096, 256
+    block_bytes, page_bytes, wears = 4096, 256, True
 
-    def __init__(self, slot_bytes: int = 3 * 4096) -> None:
-        self.slot_bytes = slot_bytes
-        self.memory = [bytearray(b"\xff" * slot_bytes) for _ in range(2)]
+    def __init__(self, slot_bytes: int = 3 * 4096, slot_count: int = 2) -> None:
+        self.slot_bytes, self.slot_count = slot_bytes, slot_count
+        self.memory = [bytearray(b"\xff" * slot_bytes) for _ in range(slot_count)]
+        self.wear = [0] * slot_count
+        self.bad: set[int] = set()
         self.erases = self.programmed_bytes = self.operations = 0
         self.cut_at, self.torn = NEVER, False
         self.generator = np.random.default_rng(0)
@@ -67,6 +69,13 @@ class NorFlash:
             self._operation(slot, offset, bytes(a | b for a, b in zip(old, early, strict=True)))
             self.memory[slot][offset : offset + self.block_bytes] = b"\xff" * len(old)
             self.erases += 1
+            self.wear[slot] += offset == 0
+
+    def bad_slots(self) -> set[int]:
+        return self.bad
+
+    def mark_bad(self, slot: int) -> None:
+        self.bad.add(slot)
 
     def sync(self) -> None:
         """Nothing waits in this memory."""
@@ -176,3 +185,29 @@ class ConservativeRuntime:
 
     def close(self) -> None:
         self.inner.close()
+
+
+class RuntimeWithTimes:
+    """Another runtime, and times for its branches: `costs` by layer, in times of the plain network.
+
+    Several side by side take `together` times the sum of what each takes alone.
+    """
+
+    def __init__(
+        self, inner: ProbingRuntime | None, costs: Mapping[str, float], together: float = 1.0
+    ) -> None:
+        self.costs, self.together = costs, together
+        self.asked: list[Mapping[str, int]] = []
+        if inner is not None:
+            self.layers, self.run, self.probe = inner.layers, inner.run, inner.probe
+
+    def slowdowns(self, variants: Sequence[Mapping[str, int]]) -> list[float]:
+        self.asked += variants
+        found = []
+        for ranks in variants:
+            alone = [self.costs[name] for name, rank in ranks.items() if rank]
+            found.append(1 + sum(alone) * (self.together if len(alone) > 1 else 1.0))
+        return found
+
+    def close(self) -> None:
+        """Nothing is held."""

@@ -23,17 +23,22 @@ def bundle_named(model: str) -> Bundle:
 FIRST, SECOND = bundle_named("first"), bundle_named("second")
 
 
-def used_store(directory: Path) -> Store:
-    """A store with everything in it: factors 1 and 2, one entry of history, a buffer, an age."""
-    store = Store(directory)
+def used_store(path: Path) -> Store:
+    """A store with everything in it, in a directory, or in an image that is there."""
+    store = Store(path)
     with store.lock(create=True):
-        store.install(FIRST, CHIP)
-        store.commit_factors(b"one")
-        store.append_history({"event": "calibrated", "sequence": 1})
-        store.commit_factors(b"two")
-        store.write_buffer(b"samples")
-        store.remember({"age_s": 60.0})
+        fill_store(store)
     return store
+
+
+def fill_store(store: Store) -> None:
+    """Factors 1 and 2, one entry of history, a buffer, an age."""
+    store.install(FIRST, CHIP)
+    store.commit_factors(b"one")
+    store.append_history({"event": "calibrated", "sequence": 1})
+    store.commit_factors(b"two")
+    store.write_buffer(b"samples")
+    store.remember({"age_s": 60.0})
 
 
 @contextlib.contextmanager

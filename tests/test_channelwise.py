@@ -16,8 +16,11 @@ from hypothesis import strategies as st
 
 from agent.cli.program import run as run_program
 from agent.energy import network_energy
-from agent.errors import BundleError
+from agent.errors import BundleError, RuntimeUnavailableError
+from agent.life.damage import with_dead_columns
+from agent.life.scenario import DeadColumn
 from agent.runtimes.cim import CimRuntime
+from agent.runtimes.open import runtime_of as open_runtime
 from agent.store.bundle import bundle_bytes, open_bundle
 from agent.store.package import Package, package_bytes, read_package, to_parts
 from calib.costs import effective_bit_operations, network_bits_mean, weight_bytes
@@ -27,6 +30,7 @@ from calib.graph.executor import Replacement, run
 from calib.graph.linear import LinearLayer, multiply
 from calib.graph.model import Graph
 from calib.importers.onnx_export import write_onnx
+from calib.layer_fit import LayerFit
 from calib.packed import PackedNetwork
 from calib.schemes.mixed_bytes import mixed_bytes
 from device_models.array import Chip, State
@@ -270,6 +274,61 @@ def test_a_layer_without_levels_among_others_is_refused() -> None:
         read_package(open_bundle(bundle_bytes(document, arrays, {})))
 
 
+@pytest.mark.parametrize("runtime", ["onnxruntime", "tflite"])
+def test_a_bundle_whose_runtime_has_no_such_kernels_is_refused(
+    runtime: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    package = Package(levelled(classifier()), "small", runtime)
+    (tmp_path / "small.npp").write_bytes(package_bytes(package))
+    store = ("--store", str(tmp_path / "store"))
+    assert run_program(["install", str(tmp_path / "small.npp"), *store]) == 1
+    assert "pack the model with --runtime cim" in " ".join(capsys.readouterr().err.split())
+    with pytest.raises(RuntimeUnavailableError, match="channels that differ in bits"):
+        open_runtime(package, Chip(preset("ideal"), 0), State(), np.random.default_rng(0))
+
+
+@EVERY_GRAPH
+def test_clipping_is_seen_in_the_codes_of_each_channel(graph: Graph) -> None:
+    network = levelled(graph)
+    for layer in network.layers:
+        low, high = network.mixed[layer.name].limits
+        within = np.random.default_rng(0).uniform(low, high, (20, len(low))).astype(np.float32)
+        beyond = within.copy()
+        beyond[:, 0] = 3 * high[0]
+        for rows, clipped in ((within, False), (beyond, True)):
+            fit = LayerFit.of(network, layer, exact=False)
+            outputs = np.zeros((len(rows), layer.outputs), np.float32)
+            fit.add(rows, outputs, outputs)
+            lost = rows - np.clip(rows, low, high)
+            assert fit.clipping.lost == pytest.approx(float((lost**2).sum()))
+            assert fit.clipping.matters == clipped
+
+
+@pytest.mark.parametrize("levels", [(4, 8), (1, 4)])
+@EVERY_GRAPH
+def test_a_dead_column_gives_nothing_in_any_level(graph: Graph, levels: tuple[int, ...]) -> None:
+    """But for the half that is added to codes of few bits in digital."""
+    network = levelled(graph, 4.0, levels=levels)
+    layer = network.layers[1]
+    column = layer.outputs - 1
+    damaged = with_dead_columns(network, [DeadColumn(0.0, layer.name, column)])
+    rows = samples_for(graph, 6)
+    taps = {layer.name: np.tile(np.arange(layer.positions), (6, 1))}
+    well, ill = (
+        runtime_of(one, preset("ideal")).run(rows, no_factors(one.layers), taps).layers[layer.name]
+        for one in (network, damaged)
+    )
+    np.testing.assert_array_equal(ill.main[..., :column], well.main[..., :column])
+    group = column // (layer.outputs // layer.groups)
+    mixed, expected = network.mixed[layer.name], layer.bias[column]
+    for level in mixed.levels:
+        codes = level.encode_rows(ill.rows, mixed.taps)[..., group, :].astype(float)
+        half = level.centre * level.scales[group, -1]
+        expected = expected + half * (codes - level.zero_point).sum(axis=-1)
+    wanted = np.broadcast_to(expected, ill.main.shape[:-1])
+    np.testing.assert_allclose(ill.main[..., column], wanted, rtol=1e-4, atol=1e-5)
+
+
 def test_a_budget_that_cannot_be_met_says_the_smallest_possible() -> None:
     with pytest.raises(CalibError, match="smallest possible is 2"):
         levelled(classifier(), 1.5, levels=(2, 4))
@@ -323,6 +382,7 @@ def test_the_commands_pack_show_and_recalibrate_it(
         (("--scheme", "channelwise", "--activation-bits", "8"), 2, "leave out --activation-bits"),
         (("--scheme", "channelwise", "--bits", "1.5"), 1, "the smallest possible is 2"),
         (("--scheme", "channelwise", "--runtime", "onnxruntime"), 1, "pack with --runtime cim"),
+        (("--scheme", "channelwise", "--runtime", "tflite"), 1, "pack with --runtime cim"),
     ],
 )
 def test_what_cannot_be_is_one_sentence(

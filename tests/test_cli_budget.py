@@ -68,7 +68,7 @@ def test_a_packed_budget_holds_until_a_calibration_is_told_otherwise(
 ) -> None:
     packed = bundle(tmp_path / "b.npp", surrogate_bytes=1000, surrogate_mac_share=0.25)
     seen = npp(capsys, "inspect", packed, "--json").document
-    assert seen["budget"] == {"rank": None, "bytes": 1000, "mac_share": 0.25}
+    assert seen["budget"] == {"rank": None, "bytes": 1000, "mac_share": 0.25, "slowdown": None}
     assert seen["surrogate_bytes"] == 1000
     assert seen["surrogate_mac_share"] <= 0.25
     text = npp(capsys, "inspect", packed).out
@@ -93,7 +93,7 @@ def test_pack_takes_the_budget(tmp_path: Path, capsys: Capture) -> None:
     arguments = ("pack", tmp_path / "model.onnx", "--samples", samples, "--out", tmp_path / "o.npp")
     limits = ("--budget-bytes", 900, "--budget-mac-share", 0.5)
     said = npp(capsys, *arguments, *limits, "--json").document
-    assert said["budget"] == {"rank": None, "bytes": 900, "mac_share": 0.5}
+    assert said["budget"] == {"rank": None, "bytes": 900, "mac_share": 0.5, "slowdown": None}
     assert npp(capsys, "inspect", tmp_path / "o.npp", "--json").document["budget"] == said["budget"]
     assert "900 B, 50.0% of the multiply-accumulates" in npp(capsys, *arguments, *limits).out
     assert "rank 8" in npp(capsys, *arguments).out

@@ -172,3 +172,66 @@ def test_ranges_come_back_as_they_were() -> None:
     content = encode_output_codes(codes)
     assert json.loads(content)["format"] == 1
     assert decode_output_codes(content, ["a", "b/c"]) == codes
+
+
+def test_a_limit_of_time_is_packed_kept_and_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = packed(tmp_path, capsys, "--budget-slowdown", 1.2)
+    seen = npp(capsys, "inspect", bundle, "--json").document
+    assert seen["budget"]["slowdown"] == 1.2
+    assert seen["tolerance"] > 0
+    assert {layer["computed_as"] for layer in seen["layers"]} == {"int8"}
+    text = npp(capsys, "inspect", bundle).out
+    assert "1.2 times the time without branches" in text
+    assert "computed" in text
+    store = ("--store", tmp_path / "store")
+    assert npp(capsys, "install", bundle, *store).code == 0
+    for options, allowed in (((), 1.2), (("--budget-slowdown", 1000), 1000)):
+        said = npp(capsys, "calibrate", *store, "--dry-run", "--json", *options).document
+        time = said["budget"]["slowdown"]
+        assert time["allowed"] == allowed
+        assert 0 < time["used"] <= allowed
+    ranks = [layer["rank"] for layer in said["layers"]]
+    assert any(ranks) or not said["accepted"]
+
+
+def test_four_bits_take_their_branches_within_any_limit_of_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--scheme", "int4-tensor", "--budget-slowdown", 1)
+    store = ("--store", installed(tmp_path, capsys, *options))
+    said = npp(capsys, "calibrate", *store, "--json")
+    assert said.code == 0, said.err
+    assert said.document["budget"]["slowdown"] == {"used": 1.0, "allowed": 1.0}
+    assert all(layer["rank"] for layer in said.document["layers"])
+    assert "1.00 times the time, at most 1" in npp(capsys, "calibrate", *store, "--dry-run").out
+
+
+@pytest.mark.parametrize("runtime", ["cim", "onnxruntime"])
+@pytest.mark.parametrize("slowdown", [0.9, -1, "nan", "inf"])
+def test_what_is_no_slowdown_is_wrong_usage(
+    runtime: str, slowdown: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("--samples", tmp_path / "x.npz", "--out", tmp_path / "x.npp", "--runtime", runtime)
+    said = npp(capsys, "pack", tmp_path / "x.onnx", *arguments, "--budget-slowdown", slowdown)
+    assert (said.code, said.out) == (2, "")
+    assert "--budget-slowdown" in said.err
+
+
+def test_an_emulated_chip_has_no_time_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, samples = tmp_path / "small.onnx", data(tmp_path / "data.npz", 64)
+    write_onnx(GRAPH, model)
+    arguments = ("pack", model, "--samples", samples, "--out", tmp_path / "small.npp")
+    refused = npp(capsys, *arguments, "--budget-slowdown", 1.5)
+    assert refused.code == 1
+    assert "--budget-slowdown is measured on the board" in refused.sentence()
+    assert not (tmp_path / "small.npp").exists()
+    assert npp(capsys, *arguments).code == 0
+    store = ("--store", tmp_path / "store")
+    assert npp(capsys, "install", tmp_path / "small.npp", *store).code == 0
+    refused = npp(capsys, "calibrate", *store, "--budget-slowdown", 1.5)
+    assert refused.code == 1
+    assert "cannot tell what a surrogate costs in time" in refused.sentence()

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from agent.cli.doctor import report
 from agent.cli.program import program, run
 from agent.doctor import machine, packages, places
+from tests.store_places import make_place
 
 ALL = {known.name: "1.0" for known in packages.KNOWN}
 
@@ -65,7 +66,7 @@ def test_a_32_bit_board_is_told_of_the_package_that_exists_for_it() -> None:
     found = packages.abilities(board(numpy="1.26.4"), bits=32, has_module=lambda _module: True)
     by_name = {ability.name: ability for ability in found}
     assert by_name["run on tflite (runtime tflite)"].install == (
-        "python -m pip install tflite-runtime 'numpy<2'"
+        "python -m pip install 'npp-agent[tflite]'"
     )
     assert by_name["run on onnxruntime (runtime onnxruntime)"].install is None
 
@@ -129,7 +130,15 @@ def test_a_file_in_the_place_of_a_store_is_a_problem(tmp_path: Path) -> None:
     assert not place.exists
     assert not place.writable
     assert place.problem is not None
-    assert "is a file" in place.problem
+    assert "holds no store: name a directory" in place.problem
+
+
+def test_an_image_is_a_store(tmp_path: Path) -> None:
+    image = make_place("image", tmp_path / "image")
+    place = places.examine_store(image)
+    assert (place.exists, place.writable, place.problem) == (True, True, None)
+    image.chmod(0o666)
+    assert "chmod o-w" in str(places.examine_store(image).problem)
 
 
 def test_a_store_that_every_user_can_write_is_a_problem(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import os
 import re
@@ -16,9 +17,12 @@ import pytest
 from agent import __version__
 from agent.cli.commands import COMMANDS
 from agent.cli.failures import INTERRUPTED
+from agent.cli.fsck import DAMAGED
 from agent.cli.measure import ABOVE_LIMIT
 from agent.cli.program import program, run
 from agent.errors import AgentError, StoreLockedError
+from agent.link.codes import Group, Npp
+from agent.service.settings import all_settings
 from agent.workstation.demo_bundle import DEMO_BUNDLE
 from calib.graph.registry import operations
 from calib.importers.onnx_export import write_onnx
@@ -27,7 +31,9 @@ from calib.schemes.weights import FLOAT, SCHEMES
 from device_models.presets import preset_names
 from device_models.registry import kinds
 from device_models.toml_file import load_device
+from tests.agent_stores import bundle
 from tests.cell_data import Truth, measure, write_csv
+from tests.links import reached
 from tests.shown_commands import blocks, fits, masked, play, shown_commands
 from tests.small_networks import classifier, samples_for
 
@@ -127,13 +133,13 @@ def test_the_exit_codes_are_those_of_the_program() -> None:
     listed = {
         int(code) for code in re.findall(r"^\| (\d+) \|", section("Exit codes"), re.MULTILINE)
     }
-    codes = {AgentError.exit_code, StoreLockedError.exit_code, ABOVE_LIMIT, INTERRUPTED}
+    codes = {AgentError.exit_code, StoreLockedError.exit_code, ABOVE_LIMIT, DAMAGED, INTERRUPTED}
     assert listed == codes | {0, 2, 3}
 
 
 def documented_keys(command: str) -> dict[str, set[str]]:
     """The keys of a command's row, each with those in the brackets behind it."""
-    row = re.search(rf"^\| `{command}` \| (.*) \|$", section("JSON"), re.MULTILINE)
+    row = re.search(rf"^\| `{command}`[^|]* \| (.*) \|$", section("JSON"), re.MULTILINE)
     assert row, f"README.md lists no keys of {command}"
     found = re.findall(r"`(\w+)`(?: \(([^)]*)\))?", row.group(1))
     return {key: set(re.findall(r"`(\w+)`", inner)) for key, inner in found}
@@ -153,6 +159,11 @@ def test_the_keys_are_those_that_the_commands_print(
     np.savez(tmp_path / "small.npz", x=x, y=np.arange(20) % 5)
     store, packed, data = (str(tmp_path / name) for name in ("store", "small.npp", "small.npz"))
     where = ("--store", store)
+    (tmp_path / "life.toml").write_text('chip = "ideal"\ndays = 0.1\n', encoding="utf-8")
+    configuration, inputs = tmp_path / "empty.toml", tmp_path / "inputs"
+    configuration.touch()
+    inputs.mkdir()
+    np.save(inputs / "one.npy", x[0])
     cells = write_csv(tmp_path / "cells.csv", measure(Truth(mean=0.05), (0.0, 1e3)))
     for arguments in (
         ("pack", str(tmp_path / "small.onnx"), "--samples", data, "--out", packed),
@@ -162,9 +173,14 @@ def test_the_keys_are_those_that_the_commands_print(
         ("calibrate", *where),
         ("evaluate", "--data", data, *where),
         ("simulate", packed, "--data", data, "--chip", "ideal", "--chips", "2", "--workers", "1"),
+        ("simulate-life", packed, str(tmp_path / "life.toml"), "--data", data),
+        ("config", "--config", str(configuration)),
+        ("run", "--source", str(inputs), "--once", *where),
         ("status", *where),
         ("history", *where),
         ("rollback", *where),
+        ("fsck", *where),
+        ("format-store", str(tmp_path / "card.img"), "--size-kib", "512"),
         ("uninstall", *where),
         ("devices",),
         ("fit-device", str(cells), "--out", str(tmp_path / "ours.toml")),
@@ -177,6 +193,68 @@ def test_the_keys_are_those_that_the_commands_print(
         for key, inner in listed.items():
             if inner:
                 assert inner == inner_keys(said[key]), (arguments[0], key)
+
+
+def test_every_setting_of_the_service_stands_with_its_default() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| `(.*?)` \|", section("The service"), re.MULTILINE)
+    listed = {(part, name): json.loads(default) for part, name, default in rows}
+    assert listed == {(part, spec.name): spec.default for part, spec in all_settings()}
+
+
+def test_the_unit_starts_what_is_there_as_a_user_of_its_own() -> None:
+    unit = configparser.RawConfigParser(strict=False)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]  # names as they are written
+    unit.read(ROOT / "agent/service/npp-agent.service")
+    start = unit["Service"]["ExecStart"].split()
+    assert start[0].endswith("/npp-agent")
+    assert start[1] in COMMANDS
+    hardened = {"ProtectSystem": "strict", "NoNewPrivileges": "yes", "User": "npp-agent"}
+    assert {name: unit["Service"][name] for name in hardened} == hardened
+
+
+def test_the_keys_over_a_line_are_those_that_the_commands_print(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    packed = bundle(tmp_path / "small.npp")
+    store = tmp_path / "store"
+    assert run(["install", str(packed), "--store", str(store)]) == 0
+    with reached(store) as (port, _):
+        assert run(["measure", "--port", port]) == 0
+        for arguments, name in (
+            (("monitor", port, "--once"), "monitor"),
+            (("deploy", port, str(packed)), "deploy"),
+        ):
+            capsys.readouterr()
+            assert run([*arguments, "--json"]) == 0
+            said = json.loads(capsys.readouterr().out)
+            listed = documented_keys(name)
+            assert set(listed) == set(said), name
+            for key, inner in listed.items():
+                if inner:
+                    assert inner == inner_keys(said[key]), (name, key)
+
+
+def test_the_protocol_names_every_command() -> None:
+    text = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
+    own = re.findall(r"^\| (\d+) (\w+) \| ", text, re.MULTILINE)
+    assert {(int(number), name) for number, name in own} == {
+        (int(command), command.name.lower()) for command in Npp
+    }
+    for group in Group:
+        assert re.search(rf"\b{int(group)}\b", text)
+
+
+def test_what_monitoring_names_is_exported() -> None:
+    folder = ROOT / "docs" / "monitoring"
+    known = set(re.findall(r"`(npp_\w+)`", (folder / "README.md").read_text(encoding="utf-8")))
+    bare = {name.removesuffix("_total").removesuffix("_info") for name in known}
+    source = (ROOT / "agent" / "workstation" / "metrics.py").read_text(encoding="utf-8")
+    assert bare == set(re.findall(r'"(npp_\w+)"', source))
+    for name in ("alerts.yml", "dashboard.json"):
+        used = set(re.findall(r"\bnpp_\w+", (folder / name).read_text(encoding="utf-8")))
+        assert used
+        assert used <= known
+    json.loads((folder / "dashboard.json").read_text(encoding="utf-8"))
 
 
 def test_schemes_presets_and_operations_are_listed() -> None:

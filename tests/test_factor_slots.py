@@ -11,8 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.errors import NothingToRollBackError, StoreError
-from agent.store.slot_header import HEADER_BYTES, MAX_SEQUENCE, PAYLOAD_OFFSET, RETIRED_OFFSET
-from agent.store.slots import FactorSlots, Rollback, StoredFactors
+from agent.store import slots as slots_module
+from agent.store.slot_header import (
+    HEADER_BYTES,
+    MAX_SEQUENCE,
+    PAYLOAD_OFFSET,
+    RETIRED_OFFSET,
+    WEAR_BYTES,
+    WEAR_OFFSET,
+    encode_wear,
+)
+from agent.store.slots import WEAR_SPREAD, FactorSlots, Rollback, StoredFactors
 from tests.fakes import NorFlash, PowerLoss
 
 BUNDLE = "0123456789abcdef" * 4
@@ -49,10 +58,12 @@ def test_a_committed_slot_has_these_bytes() -> None:
     flash = NorFlash()
     commit = slots_of(flash).commit(PAYLOAD)
     assert bytes(flash.memory[0][:HEADER_BYTES]) == GOLDEN_HEADER
-    assert flash.memory[0][HEADER_BYTES:PAYLOAD_OFFSET] == b"\xff" * 196
+    assert flash.memory[0][HEADER_BYTES:WEAR_OFFSET] == b"\xff" * 36
+    assert flash.memory[0][WEAR_OFFSET : WEAR_OFFSET + 8].hex() == "01000000feffffff"
+    assert flash.memory[0][WEAR_OFFSET + 8 : PAYLOAD_OFFSET] == b"\xff" * 152
     assert flash.memory[0][PAYLOAD_OFFSET : PAYLOAD_OFFSET + len(PAYLOAD)] == PAYLOAD
     assert flash.memory[1] == b"\xff" * flash.slot_bytes
-    assert (commit.sequence, commit.bytes_written) == (1, HEADER_BYTES + len(PAYLOAD))
+    assert (commit.sequence, commit.bytes_written) == (1, HEADER_BYTES + WEAR_BYTES + len(PAYLOAD))
 
 
 def test_a_retired_slot_differs_in_one_word() -> None:
@@ -71,7 +82,8 @@ class Recorder:
 
     def __init__(self) -> None:
         self.inner = NorFlash()
-        self.slot_bytes = self.inner.slot_bytes
+        self.slot_bytes, self.slot_count = self.inner.slot_bytes, self.inner.slot_count
+        self.wears = self.inner.wears
         self.calls: list[tuple[str, int, int]] = []
 
     def read(self, slot: int, offset: int, length: int) -> bytes:
@@ -88,12 +100,19 @@ class Recorder:
     def sync(self) -> None:
         self.calls.append(("sync", 0, 0))
 
+    def bad_slots(self) -> set[int]:
+        return self.inner.bad_slots()
+
+    def mark_bad(self, slot: int) -> None:
+        self.inner.mark_bad(slot)
+
 
 def test_the_header_is_written_last_and_after_a_sync() -> None:
     flash = Recorder()
     FactorSlots(flash, BUNDLE).commit(PAYLOAD)
     assert flash.calls == [
         ("erase", 0, PAYLOAD_OFFSET + len(PAYLOAD)),
+        ("program", 0, WEAR_OFFSET),
         ("program", 0, PAYLOAD_OFFSET),
         ("sync", 0, 0),
         ("program", 0, 0),
@@ -112,7 +131,7 @@ def test_slots_alternate_and_numbers_rise() -> None:
 def test_40000_bytes_take_the_erases_and_bytes_that_they_must() -> None:
     flash = NorFlash(slot_bytes=12 * 4096)
     slots_of(flash).commit(bytes(40_000))
-    assert (flash.erases, flash.programmed_bytes) == (10, 40_000 + HEADER_BYTES)
+    assert (flash.erases, flash.programmed_bytes) == (10, 40_000 + HEADER_BYTES + WEAR_BYTES)
 
 
 def test_roll_back_goes_to_the_older_then_to_none_then_says_so() -> None:
@@ -206,9 +225,81 @@ def test_a_memory_that_forgets_is_noticed_and_the_old_factors_stay() -> None:
     flash = NorFlash()
     slots_of(flash).commit(b"good")
     flash.memory[1] = WornBytes(flash.memory[1])
+    with pytest.raises(StoreError, match="no slot is left that new factors can be written to"):
+        slots_of(flash).commit(bytes(3000))
+    assert flash.bad == {1}
+    assert slots_of(flash).load() == StoredFactors(1, b"good")
+
+
+def test_a_file_that_forgets_is_noticed_and_not_marked() -> None:
+    flash = NorFlash()
+    slots_of(flash).commit(b"good")
+    flash.memory[1], flash.wears = WornBytes(flash.memory[1]), False
     with pytest.raises(StoreError, match="slot 1 does not hold what was written"):
         slots_of(flash).commit(bytes(3000))
+    assert flash.bad == set()
     assert slots_of(flash).load() == StoredFactors(1, b"good")
+
+
+def test_a_bad_slot_is_skipped_where_there_are_more() -> None:
+    flash = NorFlash(slot_count=4)
+    slots_of(flash).commit(b"good")
+    flash.memory[1], flash.memory[2] = WornBytes(flash.memory[1]), WornBytes(flash.memory[2])
+    assert slots_of(flash).commit(bytes(3000)).sequence == 2
+    assert flash.bad == {1, 2}
+    assert slots_of(flash).available() == [2, 1]
+    for number in range(3, 9):
+        assert slots_of(flash).commit(bytes(3000)).sequence == number
+        assert slots_of(flash).available() == [number, number - 1]
+
+
+@given(st.integers(2, 6), st.lists(st.sampled_from("crrn"), min_size=1, max_size=150))
+def test_the_slots_wear_evenly_whatever_is_done(slot_count: int, actions: list[str]) -> None:
+    flash = NorFlash(slot_bytes=4096, slot_count=slot_count)
+    for index in range(slot_count):
+        flash.program(index, WEAR_OFFSET, encode_wear(0))  # as formatting does
+    expected: list[int] = []
+    for action in actions + ["c"] * 40 + ["c", "r"] * 60:
+        slots = slots_of(flash)
+        if action == "c":
+            expected.insert(0, slots.commit(b"x" * 50).sequence)
+        elif slots.available():
+            slots.rollback(0 if action == "n" else None)
+            expected = [] if action == "n" else expected[1:]
+        found = slots.available()
+        assert found[:1] == expected[:1], "the newest that was not rolled back"
+        assert set(found) <= set(expected)
+        expected = found
+        assert max(flash.wear) - min(flash.wear) <= WEAR_SPREAD + 1
+        assert [slot.wear for slot in slots.slots()] == flash.wear
+
+
+def test_a_spared_slot_gives_the_active_factors_a_home_at_every_power_cut() -> None:
+    def worn() -> NorFlash:
+        flash = NorFlash(slot_bytes=4096, slot_count=3)
+        slots_of(flash).commit(b"active")
+        while slots_module._targets(slots_of(flash).slots())[1] is None:
+            slots_of(flash).commit(b"on trial")
+            slots_of(flash).rollback()
+        return flash
+
+    cuts, copies = 0, 0
+    for torn in (False, True):
+        for cut_at in itertools.count():
+            flash = worn()
+            flash.cut_at, flash.torn = flash.operations + cut_at, torn
+            try:
+                slots_of(flash).commit(b"new")
+            except PowerLoss:
+                found = slots_of(flash).load()
+                assert found is not None
+                assert found.payload in (b"active", b"new"), cut_at
+                copies += [slot.sequence for slot in slots_of(flash).slots()].count(1) == 2
+                cuts += 1
+            else:
+                break
+    assert cuts > 10
+    assert copies > 0, "the active factors were never copied"
 
 
 class WornBytes(bytearray):

@@ -9,9 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from agent.buffer import BufferedSample, Origin, SampleBuffer
+from agent.runtimes import tflite_plan
 from agent.runtimes.output_codes import FILE_FORMAT, FILE_NAME, encode_output_codes
-from agent.store import archive, bundle, history, manifest
+from agent.runtimes.tflite_plan import encode_plan
+from agent.store import archive, bundle, history, log_ring, manifest, signature, superblock
 from agent.store.directory_flash import SLOT_BYTES, DirectoryFlash
+from agent.store.disk import SYSTEM_DISK
+from agent.store.image import open_image
 from agent.store.sealed import seal, unseal
 from agent.store.state import STORE_FORMAT
 from calib.factor_codes import encode_factors
@@ -21,6 +25,8 @@ from calib.precision import PRECISIONS, bits_of_b
 from calib.schemes.activations import ActivationCode
 from calib.schemes.channelwise import quantise_layer
 from calib.schemes.mixed_bytes import heads_of, mixed_bytes
+from tests.plans import plan_of
+from tests.store_places import make_place
 from tests.store_samples import FIRST, used_store
 
 TEXT = (Path(__file__).parents[1] / "docs" / "format.md").read_text(encoding="utf-8")
@@ -53,7 +59,15 @@ def sizes(title: str) -> list[int]:
 
 
 def test_the_fields_of_the_headers_follow_each_other_without_gaps() -> None:
-    for title, end in (("Factor slot", 256), ("Sample buffer", 52)):
+    assert fields("Signature")["signature"] == (48, signature.BYTES - 48)
+    tables = {
+        "Signature": 112,
+        "Factor slot": 256,
+        "Sample buffer": 52,
+        "Superblock": 2172,
+        "Log segment": 24,
+    }
+    for title, end in tables.items():
         place = 0
         for name, (offset, size) in fields(title).items():
             if name != "payload":
@@ -77,6 +91,35 @@ def test_a_slot_holds_what_the_table_says(tmp_path: Path) -> None:
     store.rollback()
     offset, size = table["retired"]
     assert flash.read(1, offset, size) == bytes(size)
+
+
+def test_an_image_holds_what_the_tables_say(tmp_path: Path) -> None:
+    used_store(make_place("nor", tmp_path / "image"))
+    data, table = (tmp_path / "image").read_bytes(), fields("Superblock")
+    image = open_image(tmp_path / "image", SYSTEM_DISK)
+
+    def number(name: str, fields: dict[str, tuple[int, int]], begin: int = 0) -> int:
+        offset, size = fields[name]
+        return int.from_bytes(data[begin + offset : begin + offset + size], "little")
+
+    assert (data[:4], data[4096:4100]) == (superblock.MAGIC, superblock.MAGIC)
+    assert number("version", table) == superblock.VERSION
+    assert number("memory", table) == superblock.Memory.NOR
+    assert number("block bytes", table) == 4096
+    assert number("unit bytes", table) == 256
+    assert number("size", table) == len(data)
+    assert number("units", table) == len(image.superblock.units)
+    assert table["table"][0] == superblock.TABLE_OFFSET
+    assert table["marks"] == (superblock.MARKS_OFFSET, superblock.MAX_UNITS)
+    segments = fields("Log segment")
+    unit = next(one for one in image.superblock.units if one.region == superblock.Region.HISTORY)
+    begin = unit.first_block * 4096
+    assert data[begin : begin + 4] == log_ring.MAGIC
+    assert number("number", segments, begin) == 1
+    assert number("wear", segments, begin) == 2
+    assert unseal(data[begin + 256 : data.index(b"\n", begin) + 1]) is not None
+    named = {row[0].split(", ")[1]: row[0].split(",")[0] for row in rows("Image", 3)[1:]}
+    assert named == {region.name.lower(): str(region.value) for region in superblock.Region}
 
 
 def test_the_buffer_holds_what_the_table_says(tmp_path: Path) -> None:
@@ -199,3 +242,30 @@ def test_a_layer_with_levels_takes_the_bytes_of_the_table() -> None:
         values[:, channels] = found
     assert place == len(data)
     np.testing.assert_allclose(layer.values()[0], values.reshape(10, 3), rtol=1e-6)
+
+
+def test_the_plan_for_tflite_is_as_described() -> None:
+    title = "Files for the runtime tflite"
+    files = {row[0].strip("`") for row in rows(title, 2)}
+    named = (tflite_plan.MODEL_NAME, tflite_plan.TAPS_NAME, tflite_plan.FILE_NAME)
+    assert set(named) <= files
+    assert f"`{tflite_plan.probe_name(0)}`" in section(title)
+    described = {row[0].strip("`"): row[1] for row in rows(title, 2)}
+    plan = json.loads(encode_plan(plan_of()))
+    (layer, *_) = plan["layers"].values()
+    assert set(plan) <= set(described)
+    assert str(plan["format"]) == described["format"] == str(tflite_plan.FILE_FORMAT)
+    assert {"rank", "activation", "tap_tensors"} <= set(described)
+    assert set(layer) == {"rank", "activation", "model", "taps", "tap_tensors"}
+    for key in layer["model"]:
+        assert f"`{key}`" in described["model`, `taps"]
+    for key in layer["tap_tensors"]:
+        assert f"`{key}`" in described["tap_tensors"]
+    assert set(layer["model"]["weights"]) <= set(described)
+    for choices, key in (
+        (tflite_plan.SURROGATES_AT, "surrogates_at"),
+        (tflite_plan.ACTIVATIONS, "activation"),
+        (tflite_plan.FORMS, "form"),
+    ):
+        for choice in choices:
+            assert f"`{choice}`" in described[key]

@@ -40,11 +40,21 @@ HOME_OF = {
     "numba": "device_models",
     "rich": "agent/workstation",
     "distributed": "agent/simulation",
+    "serial": "agent/link",
+    "cbor2": "agent/link",
+    "prometheus_client": "agent/workstation",
+    "cryptography": "agent/store",
 }
 
 # A board has none of these; what imports them at its top is not for a board.
 WORKSTATION_ONLY = ("agent.workstation", "calib.importers", "calib.train")
-WORKSTATION_COMMANDS = {"agent.cli.pack", "agent.cli.demo", "agent.cli.simulate"}
+WORKSTATION_COMMANDS = {
+    "agent.cli.pack",
+    "agent.cli.target",  # options of pack
+    "agent.cli.demo",
+    "agent.cli.simulate",
+    "agent.cli.simulate_life",
+}
 
 
 @dataclass(frozen=True)

@@ -69,12 +69,6 @@ def test_files_that_are_no_model(tmp_path: Path) -> None:
     assert "no intact TFLite" in sentence(file_of(tmp_path, b"\x1c\0\0\0TFL3"))
 
 
-def test_a_quantised_tflite_model_is_refused(data_directory: Path) -> None:
-    for name in ("resnet8_int8", "kws_int8", "vww_int8", "ad_int8"):
-        path = data_directory / "mlperf-tiny" / f"{name}.tflite"
-        assert "give the float model" in sentence(path, UnsupportedError)
-
-
 @pytest.mark.parametrize(
     ("nodes", "said"),
     [

@@ -45,6 +45,18 @@ def layers(draw: st.DrawFn) -> MixedLayer:
     return layer_of(bits, groups=groups, taps=taps, outputs=outputs, seed=seed)[0]
 
 
+@given(layer=layers(), seed=st.integers(0, 2**32 - 1))
+def test_what_lies_beyond_the_limits_is_what_is_clipped(layer: MixedLayer, seed: int) -> None:
+    groups, d, _ = layer.values().shape
+    low, high = (end.reshape(groups, d) for end in layer.limits)
+    rows = np.random.default_rng(seed).uniform(-12, 12, (40, groups, d)).astype(np.float32)
+    within = np.clip(rows, low, high)
+    np.testing.assert_array_equal(layer.rounded(within), layer.rounded(rows))
+    for level in layer.levels:
+        error = np.abs(layer.rounded(within) - within).reshape(40, groups, layer.taps, -1)
+        assert (error[..., level.channels] <= 0.501 * level.steps[:, None]).all()
+
+
 @given(layer=layers())
 def test_bytes_are_as_few_as_promised_and_come_back_bit_for_bit(layer: MixedLayer) -> None:
     data = mixed_bytes(layer)

@@ -157,9 +157,9 @@ def test_a_store_without_a_bundle_says_how_to_get_one(
 def test_a_store_of_another_format_is_left_alone(store: Store, use: Callable[[Store], Any]) -> None:
     content = unseal((store.directory / "state.json").read_bytes())
     assert content is not None
-    (store.directory / "state.json").write_bytes(seal({**content, "store_format": 2}))
+    (store.directory / "state.json").write_bytes(seal({**content, "store_format": 3}))
     before = {path: path.read_bytes() for path in store.directory.iterdir()}
-    with pytest.raises(StoreVersionError, match="has format 2, this npp-agent knows 1"):
+    with pytest.raises(StoreVersionError, match="has format 3, this npp-agent knows 1 to 2"):
         use(store)
     assert {path: path.read_bytes() for path in store.directory.iterdir()} == before
 
@@ -183,6 +183,8 @@ def test_a_damaged_state_is_said_and_mended_by_installing(store: Store) -> None:
         {"chip": None},
         {"retired_up_to": "many"},
         {"remembered": []},
+        {"trust": {"public_key": "00", "version": 1}},
+        {"trust": {"public_key": "0" * 64, "version": -1}},
     ],
 )
 def test_a_state_that_makes_no_sense_is_damaged(store: Store, change: dict[str, Any]) -> None:

@@ -27,7 +27,7 @@ def rank_option(*, default: int | None, text: str) -> Callable[[Function], Funct
 
 
 def budget_options(function: Function) -> Function:
-    """Add `--budget-bytes` and `--budget-mac-share`, None where not given."""
+    """Add `--budget-bytes`, `--budget-mac-share`, `--budget-slowdown`, None where not given."""
     by_bytes = click.option(
         "--budget-bytes",
         type=click.IntRange(0, 2**31 - 1),
@@ -39,11 +39,22 @@ def budget_options(function: Function) -> Function:
         callback=finite,
         help="Budget besides: multiply-accumulates of the surrogates, as a share of the network's.",
     )
-    return by_bytes(by_operations(function))
+    by_time = click.option(
+        "--budget-slowdown",
+        type=click.FloatRange(min=1),
+        callback=finite,
+        help="Budget besides: time of a sample with surrogates, in times of that without any, as "
+        "measured on the board; layers get a branch where it is worth most. Not for cim.",
+    )
+    return by_bytes(by_operations(by_time(function)))
 
 
 def chosen_budget(
-    context: click.Context, rank: int | None, size_bytes: int | None, mac_share: float | None
+    context: click.Context,
+    rank: int | None,
+    size_bytes: int | None,
+    mac_share: float | None,
+    slowdown: float | None,
 ) -> Budget:
     """The budget that the options say.
 
@@ -54,7 +65,7 @@ def chosen_budget(
         if context.get_parameter_source("rank") is ParameterSource.COMMANDLINE:
             raise click.UsageError("give --rank or --budget-bytes, not both: each sets the bytes")
         rank = None
-    return Budget(rank, size_bytes, mac_share)
+    return Budget(rank, size_bytes, mac_share, slowdown)
 
 
 def budget_text(budget: Mapping[str, Any]) -> str:
@@ -64,4 +75,6 @@ def budget_text(budget: Mapping[str, Any]) -> str:
         parts.append(bytes_text(budget["bytes"]))
     if budget["mac_share"] is not None:
         parts.append(f"{budget['mac_share']:.1%} of the multiply-accumulates")
+    if budget["slowdown"] is not None:
+        parts.append(f"{budget['slowdown']:.3g} times the time without branches")
     return ", ".join(parts)

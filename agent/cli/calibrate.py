@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,16 +12,15 @@ import click
 from agent.cli.budget import budget_options, chosen_budget, rank_option
 from agent.cli.common import chip_state_options, emit, json_option, store_option
 from agent.cli.installed import warn
-from agent.cli.opened import opened_session
+from agent.cli.line import LineChoice, port_options, remote_job
 from agent.cli.progress import progress, say
 from agent.cli.table import WIDTH, table
 from agent.cli.units import bytes_text, seconds_text
-from agent.loop import Calibration, CalibrationRequest
-from agent.methods import GRADIENT_METHODS, METHODS, resolve
-from agent.report import calibration_document
-from agent.runtimes.base import can_probe
-from agent.session import Session, remember
+from agent.listeners import Listeners
+from agent.loop import CalibrationRequest
+from agent.methods import METHODS
 from agent.store.store import Store
+from agent.tasks import calibrate
 from calib.selection import RULES
 
 REFUSED = 3
@@ -62,6 +60,7 @@ SHOWN = 5
 @budget_options
 @click.option("--dry-run", is_flag=True, help="Fit and judge, but change and keep nothing.")
 @chip_state_options
+@port_options
 @json_option
 @click.pass_context
 def command(  # noqa: PLR0913, PLR0917  # one argument an option
@@ -73,57 +72,45 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
     rank: int | None,
     budget_bytes: int | None,
     budget_mac_share: float | None,
+    budget_slowdown: float | None,
     dry_run: bool,  # noqa: FBT001  # click passes flags by name
     conditions: Mapping[str, float | None],
+    line: LineChoice,
     as_json: bool,  # noqa: FBT001  # click passes flags by name
 ) -> None:
     """Fit new factors to the chip as it is now, and keep them if they help.
 
     Samples that took no part in the fit decide. Exit code 3: refused, the old factors stay.
     """
-    opened = Store(store)
-    budget = chosen_budget(context, rank, budget_bytes, budget_mac_share)
+    budget = chosen_budget(context, rank, budget_bytes, budget_mac_share, budget_slowdown)
     request = CalibrationRequest(samples, select, method, budget, dry_run)
-    with contextlib.nullcontext() if dry_run else opened.lock():
-        session = opened_session(opened, conditions)
-        for sentence in session.warnings:
-            warn(sentence)
-        if not dry_run:
-            remember(session, locked=True)
-        with progress("calibrating") as report:
-            watched = session.watched(report, _samples_looked_at(session, request))
-            calibration = watched.calibrate(
-                request, lambda forecast: None if as_json else say(str(forecast))
-            )
-        document = calibration_document(calibration, session.loop.buffer, session.sequence)
-        document |= {"dry_run": dry_run, "other_bytes_written": 0}
-        if not dry_run:
-            document["other_bytes_written"] = _keep(session, calibration)
+    with progress("calibrating") as report:
+        if line:
+            body = _body(request, conditions)
+            document, _ = remote_job(line, "CALIBRATE", body, report, quiet=as_json)
+        else:
+            tell = (lambda _sentence: None) if as_json else say
+            listeners = Listeners(report, tell, warn)
+            document = calibrate(Store(store), request, conditions, listeners)
     emit(document, as_json=as_json, table=report_text(document))
-    if not calibration.verdict.accepted:
+    if not document["accepted"]:
         context.exit(REFUSED)
 
 
-def _keep(session: Session, calibration: Calibration) -> int:
-    recorded = session.record(calibration)
-    for sentence in recorded.warnings:
-        warn(sentence)
-    return recorded.bytes_written
-
-
-def _samples_looked_at(session: Session, request: CalibrationRequest) -> int:
-    """Judged twice, predicted, planned, fitted, matched once; about right is right enough."""
-    network = session.loop.network
-    references = network.references
-    fit = references.count - references.held_back
-    chosen = fit if request.select == "all" else min(request.samples, fit)
-    method = resolve(request.method, session.loop.runtime, network)
-    if not network.has_samples:
-        return 2 * references.held_back + fit
-    planned = fit if can_probe(session.loop.runtime) else chosen
-    fitted = chosen * len(session.loop.network.layers) if method == "sequential" else 0
-    trained = fit if method in GRADIENT_METHODS else 0
-    return 2 * references.held_back + fit + planned + fitted + chosen + trained
+def _body(request: CalibrationRequest, conditions: Mapping[str, float | None]) -> dict[str, Any]:
+    """The request as it goes over a line."""
+    budget = request.budget
+    return {
+        "samples": request.samples,
+        "select": request.select,
+        "method": request.method,
+        "rank": budget.rank,
+        "budget_bytes": budget.bytes,
+        "budget_mac_share": budget.mac_share,
+        "budget_slowdown": budget.slowdown,
+        "dry_run": request.dry_run or None,
+        **conditions,
+    }
 
 
 def report_text(document: dict[str, Any]) -> str:
@@ -163,10 +150,13 @@ def verdict_text(document: dict[str, Any]) -> str:
 
 def _budget_text(budget: dict[str, Any]) -> str:
     """What the factors take, and of how much where there is a limit."""
-    size, share = budget["bytes"], budget["mac_share"]
+    size, share, time = budget["bytes"], budget["mac_share"], budget["slowdown"]
     of_bytes = "" if size["allowed"] is None else f" of at most {bytes_text(size['allowed'])}"
     of_share = "" if share["allowed"] is None else f", at most {share['allowed']:.1%}"
+    of_time = ""
+    if time["used"] is not None:
+        of_time = f"; {time['used']:.2f} times the time, at most {time['allowed']:.3g}"
     return (
         f"{bytes_text(size['used'])}{of_bytes}; "
-        f"{share['used']:.1%} more multiply-accumulates{of_share}"
+        f"{share['used']:.1%} more multiply-accumulates{of_share}{of_time}"
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from agent.places import default_store
+from agent.strict_json import strict_json
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Decorator = Callable[[Function], Function]
@@ -42,7 +42,8 @@ store_option = click.option(
     metavar="DIR",
     type=FILE,
     callback=_store_or_default,
-    help="The store. Default: $NPP_STORE, else /var/lib/npp-agent if writable, else the user's.",
+    help="The store, a directory or an image. Default: $NPP_STORE, else /var/lib/npp-agent if "
+    "writable, else the user's.",
 )
 
 age_option = click.option(
@@ -85,28 +86,3 @@ def chip_state_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def emit(document: Mapping[str, object], *, as_json: bool, table: str) -> None:
     """Print a command's result: the document as one line of JSON, or its table."""
     click.echo(strict_json(document) if as_json else table)
-
-
-def strict_json(document: object) -> str:
-    """One line of JSON that every parser reads: what is not finite is null.
-
-    NumPy's numbers and arrays, tuples and paths become numbers, lists and strings.
-    """
-    return json.dumps(_plain(document), allow_nan=False)
-
-
-def _plain(value: object) -> object:
-    match value:
-        case None | bool() | int() | str():
-            return value
-        case float():
-            return float(value) if math.isfinite(value) else None
-        case Mapping():
-            return {str(name): _plain(inner) for name, inner in value.items()}
-        case list() | tuple() | set() | frozenset():
-            return [_plain(inner) for inner in value]
-        case Path():
-            return str(value)
-    if callable(plain := getattr(value, "tolist", None)):  # a NumPy scalar or array
-        return _plain(plain())
-    raise TypeError(f"a {type(value).__name__} has no form in JSON")

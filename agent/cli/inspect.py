@@ -69,6 +69,7 @@ def _parts(bundle: Bundle) -> dict[str, int]:
 def report(document: dict[str, Any], *, constants: bool = False) -> str:
     """The document for a reader."""
     mixed = any(layer["levels"] for layer in document["layers"])
+    computed = any(layer["computed_as"] for layer in document["layers"])
     rows: list[list[Cell]] = [
         [
             layer["name"],
@@ -78,12 +79,14 @@ def report(document: dict[str, Any], *, constants: bool = False) -> str:
             layer["positions"],
             layer["bits_mean"],
             *([levels_text(layer["levels"])] if mixed else []),
+            *([layer["computed_as"]] if computed else []),
             layer["bytes"],
         ]
         for layer in document["layers"]
     ]
-    head = ["layer", "op", "weights", "groups", "positions", "bits", "bytes"]
-    layers = table([*head[:-1], *(["channels x bits"] if mixed else []), head[-1]], rows)
+    columns = ["layer", "op", "weights", "groups", "positions", "bits"]
+    more = [*(["channels x bits"] if mixed else []), *(["computed"] if computed else [])]
+    layers = table([*columns, *more, "bytes"], rows)
     parts = table(["part", "bytes"], [[name, size] for name, size in document["parts"].items()])
     sections = [_facts(document), layers]
     if document["energy"]:
@@ -95,7 +98,7 @@ def report(document: dict[str, Any], *, constants: bool = False) -> str:
 
 
 def _facts(document: dict[str, Any]) -> str:
-    share = document["surrogate_mac_share"]
+    share, left = document["surrogate_mac_share"], document["uncorrected"]
     limit = bytes_text(document["surrogate_bytes"])
     return pairs(
         [
@@ -106,6 +109,7 @@ def _facts(document: dict[str, Any]) -> str:
                 "budget",
                 f"{budget_text(document['budget'])}: at most {limit} of factors",
             ),
+            *([("uncorrected", ", ".join(left) + ", in float")] if left else []),
             ("size", bytes_text(document["bytes"])),
             ("references", references_text(document["references"])),
             ("operations", f"{document['multiply_accumulates']:,} multiply-accumulates"),

@@ -3,61 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import click
 
-from agent.errors import BundleError
 from agent.events import CALIBRATION, INSTALLATION, ROLLBACK, record
-from agent.store.bundle import Bundle
+from agent.store.state import Trust
 from agent.store.store import Store
 
 __all__ = [
     "CALIBRATION",
     "INSTALLATION",
     "ROLLBACK",
-    "BundleFacts",
     "chip_text",
-    "facts_of",
     "note",
+    "trust_text",
     "warn",
 ]
-
-
-@dataclass(frozen=True)
-class BundleFacts:
-    """What every bundle says of itself."""
-
-    model: str
-    scheme: str
-    runtime: str
-    activation_bits: int
-    rank: int
-    layers: int
-
-
-def facts_of(bundle: Bundle) -> BundleFacts:
-    """The facts in a bundle's document.
-
-    Raises:
-        BundleError: one of them is missing or of another type.
-    """
-    document = bundle.document
-    try:
-        facts = BundleFacts(
-            model=document["model"]["name"],
-            scheme=document["scheme"],
-            runtime=document["runtime"],
-            activation_bits=document["activation_bits"],
-            rank=document["rank"],
-            layers=len(document["layers"]),
-        )
-    except (KeyError, TypeError) as error:
-        raise BundleError(
-            f"{bundle.name} does not say {error}; it was packed by another version: pack it again"
-        ) from error
-    return facts
 
 
 def note(store: Store, event: str, fields: Mapping[str, Any], now_s: float | None = None) -> None:
@@ -85,3 +47,8 @@ def chip_text(chip: Mapping[str, Any]) -> str:
     name = simple.pop("name", None)
     rest = ", ".join(f"{key} {value}" for key, value in simple.items())
     return ", ".join(part for part in (str(name) if name is not None else "", rest) if part)
+
+
+def trust_text(trust: Trust) -> str:
+    """Whose bundles a store takes, and from which version on."""
+    return f"key {trust.public_key[:12]}, version {trust.version} or later"

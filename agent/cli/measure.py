@@ -10,12 +10,12 @@ import click
 
 from agent.cli.common import chip_state_options, emit, json_option, store_option
 from agent.cli.installed import warn
-from agent.cli.opened import opened_session
+from agent.cli.line import LineChoice, port_options, remote_job
 from agent.cli.progress import progress
 from agent.cli.table import table
-from agent.report import measurement_document
-from agent.session import remember
+from agent.listeners import Listeners
 from agent.store.store import Store
+from agent.tasks import measure
 
 ABOVE_LIMIT = 5
 
@@ -29,32 +29,35 @@ ABOVE_LIMIT = 5
     help="Exit code 5 if a layer's relative error is above E.",
 )
 @chip_state_options
+@port_options
 @json_option
 @click.pass_context
-def command(
+def command(  # noqa: PLR0913, PLR0917  # one argument an option
     context: click.Context,
     store: Path,
     fail_above: float | None,
     conditions: Mapping[str, float | None],
+    line: LineChoice,
     as_json: bool,  # noqa: FBT001  # click passes flags by name
 ) -> None:
     """Run the held-back samples on the chip and compare each layer with its reference."""
-    session = opened_session(Store(store), conditions)
-    remember(session)
-    for sentence in session.warnings:
-        warn(sentence)
     with progress("measuring") as report:
-        watched = session.watched(report, session.loop.network.references.held_back)
-        measured = watched.loop.measure()
-    document = measurement_document(measured, session.drift(measured))
-    emit(document, as_json=as_json, table=_table(document))
+        if line:
+            changes = any(value is not None for value in conditions.values())
+            document, _ = remote_job(
+                line, "MEASURE", conditions, report, quiet=False, guarded=changes
+            )
+        else:
+            document = measure(Store(store), conditions, Listeners(report, warn=warn)).document
+    emit(document, as_json=as_json, table=measurement_text(document))
     largest = max(layer["relative_error"] for layer in document["layers"])
     # A chip whose answers are no numbers is above every limit.
     if fail_above is not None and not largest <= fail_above:
         context.exit(ABOVE_LIMIT)
 
 
-def _table(document: dict[str, Any]) -> str:
+def measurement_text(document: dict[str, Any]) -> str:
+    """The document for a reader."""
     columns = ["relative_error", "sqnr_db", "bias", "gain"]
     layers = table(
         ["layer", "relative error", "SQNR dB", "bias", "gain"],

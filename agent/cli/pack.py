@@ -1,27 +1,22 @@
-"""`npp-agent pack`: a float model and samples become a bundle."""
+"""`npp-agent pack`: a model and samples become a bundle."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import click
 
-from agent.cli.budget import budget_options, budget_text, chosen_budget, rank_option
+from agent.cli.budget import budget_options, chosen_budget, rank_option
 from agent.cli.common import FILE, emit, json_option
 from agent.cli.levels import Mixing, level_options
+from agent.cli.pack_report import describe, table_of
 from agent.cli.progress import progress, say
-from agent.cli.references import references_text
-from agent.cli.table import Cell, pairs
-from agent.cli.units import bytes_text, scheme_text
-from agent.inspection import activation_bits_of, references_document
-from agent.runtimes.names import CIM, RUNTIMES
-from agent.store.bundle import write_bundle
-from agent.store.package import Package, to_parts
+from agent.cli.signing import signing_options, written_signed
+from agent.cli.target import target_options
+from agent.store.package import Package
 from agent.workstation.level_training import TrainingChoice, journal_path
 from agent.workstation.pack import PHASES, pack
-from calib.costs import network_bits_mean
+from agent.workstation.target import Target
 from calib.prepare import PackOptions
 from calib.reference_plan import FORMS, MOMENT_RANK
 from calib.schemes.names import CHANNELWISE
@@ -95,13 +90,7 @@ from calib.schemes.weights import FLOAT, SCHEMES
     show_default=True,
     help="What all samples and references may take in the bundle.",
 )
-@click.option(
-    "--runtime",
-    type=click.Choice(RUNTIMES),
-    default=CIM,
-    show_default=True,
-    help="What will run the main path: cim is the emulated chip, onnxruntime the processor.",
-)
+@target_options
 @click.option(
     "--seed",
     type=click.IntRange(0, 2**63 - 1),
@@ -109,6 +98,7 @@ from calib.schemes.weights import FLOAT, SCHEMES
     show_default=True,
     help="Of the positions that are looked at.",
 )
+@signing_options
 @json_option
 @click.pass_context
 def command(  # noqa: PLR0913, PLR0917  # one argument an option
@@ -122,22 +112,25 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
     rank: int,
     budget_bytes: int | None,
     budget_mac_share: float | None,
+    budget_slowdown: float | None,
     references: int,
     held_back: int,
     references_as: str,
     moment_rank: int,
     budget_kib: int,
-    runtime: str,
     seed: int,
+    target: Target,
+    sign: Path | None,
+    version_number: int | None,
     mixing: Mixing,
     as_json: bool,  # noqa: FBT001  # click passes flags by name
 ) -> None:
-    """Pack a float .onnx or .tflite MODEL into a bundle for a board.
+    """Pack a float .onnx or .tflite MODEL, or an int8 .tflite one, into a bundle for a board.
 
     The samples are taken in the file's order: first the held-back ones, which judge new factors,
     then the references, from which they are fitted. Labels are only looked at to check them.
     """
-    chosen_budget(context, rank, budget_bytes, budget_mac_share)
+    chosen_budget(context, rank, budget_bytes, budget_mac_share, budget_slowdown)
     options = PackOptions(
         scheme=scheme,
         activation_bits=activation_bits,
@@ -150,22 +143,23 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
         seed=seed,
         surrogate_bytes=budget_bytes,
         surrogate_mac_share=budget_mac_share,
+        slowdown=budget_slowdown,
         **mixing.options,
     )
-    training = None if mixing.train is None else _training(mixing.train, mixing.epochs, out)
-    package = _packed(model, samples, key, options, runtime, training)
-    document, arrays = to_parts(package)
-    written = write_bundle(out, document, arrays, package.files)
+    package = _packed(model, samples, key, options, target, _training(mixing, out))
+    written = written_signed(package, out, sign, version_number)
     journal_path(out).unlink(missing_ok=True)
     result = describe(package, out, written)
-    emit(result, as_json=as_json, table=_table(result))
+    emit(result, as_json=as_json, table=table_of(result))
 
 
-def _training(data: Path, epochs: int, out: Path) -> TrainingChoice:
+def _training(mixing: Mixing, out: Path) -> TrainingChoice | None:
     def tell(done: int, of: int) -> None:
         say(f"epoch {done} of {of} is done")
 
-    return TrainingChoice(data, epochs, journal_path(out), say, tell)
+    if mixing.train is None:
+        return None
+    return TrainingChoice(mixing.train, mixing.epochs, journal_path(out), say, tell)
 
 
 def _packed(  # noqa: PLR0913, PLR0917  # what a user says on one command line
@@ -173,7 +167,7 @@ def _packed(  # noqa: PLR0913, PLR0917  # what a user says on one command line
     samples: Path,
     key: str | None,
     options: PackOptions,
-    runtime: str,
+    target: Target,
     training: TrainingChoice | None,
 ) -> Package:
     with progress("packing") as report:
@@ -182,66 +176,4 @@ def _packed(  # noqa: PLR0913, PLR0917  # what a user says on one command line
         def tell(_phase: str) -> None:
             report(next(done, PHASES), PHASES)
 
-        return pack(model, samples, key, options, tell, runtime=runtime, training=training)
-
-
-def describe(package: Package, out: Path, written: int) -> dict[str, Any]:
-    """What was packed."""
-    network = package.network
-    references = references_document(network)
-    return {
-        "file": str(out),
-        "bytes": written,
-        "model": package.model,
-        "scheme": network.scheme,
-        "activation_bits": activation_bits_of(network),
-        "bits_mean": network_bits_mean(network),
-        "rank": network.rank,
-        "budget": asdict(network.budget),
-        "runtime": package.runtime,
-        "layers": len(network.layers),
-        "classes": network.decision.classes,
-        "references": references["count"],
-        "held_back": references["held_back"],
-        "references_as": references["form"],
-        "positions": references["positions"],
-        "samples_seen": references["samples"],
-        "moment_rank": references["moment_rank"],
-        "ranges": {
-            "method": network.ranges.method,
-            "output_errors": dict(network.ranges.output_errors),
-        },
-    }
-
-
-def _bits(result: dict[str, Any]) -> list[tuple[str, Cell]]:
-    """What the scheme's name does not say."""
-    if result["activation_bits"] is not None:
-        return []
-    return [("bits of a weight", f"{result['bits_mean']:.3g} on average")]
-
-
-def _table(result: dict[str, Any]) -> str:
-    ranges = result["ranges"]
-    errors = ", ".join(f"{name} {error:.3g}" for name, error in ranges["output_errors"].items())
-    kept = references_text(
-        {
-            "form": result["references_as"],
-            "count": result["references"],
-            "samples": result["samples_seen"],
-            **{name: result[name] for name in ("held_back", "positions", "moment_rank")},
-        }
-    )
-    return pairs(
-        [
-            ("bundle", f"{result['file']}, {bytes_text(result['bytes'])}"),
-            ("model", f"{result['model']}, {result['layers']} linear layers"),
-            ("scheme", scheme_text(result["scheme"], result["activation_bits"])),
-            *_bits(result),
-            ("ranges", ranges["method"]),
-            ("output errors", errors),
-            ("budget", budget_text(result["budget"])),
-            ("references", kept),
-            ("judged by", "classes" if result["classes"] else "output error"),
-        ]
-    )
+        return pack(model, samples, key, options, tell, target=target, training=training)

@@ -10,58 +10,36 @@ from typing import Any
 import click
 
 from agent.cli.common import emit, json_option, store_option
-from agent.cli.installed import CALIBRATION, chip_text, facts_of
+from agent.cli.installed import chip_text, trust_text
+from agent.cli.line import LineChoice, port_options, remote_document
 from agent.cli.table import WIDTH, Cell, pairs
 from agent.cli.units import bytes_text, scheme_text, time_text
-from agent.store.status import status_of
+from agent.status_report import describe
+from agent.store.state import Trust
 from agent.store.store import Store
-from calib.schemes.names import CHANNELWISE
 
 
 @click.command()
 @store_option
+@port_options
 @json_option
-def command(store: Path, as_json: bool) -> None:  # noqa: FBT001  # click passes flags by name
+def command(
+    store: Path,
+    line: LineChoice,
+    as_json: bool,  # noqa: FBT001  # click passes flags by name
+) -> None:
     """Say what is installed in a store, and which factors run.
 
     `sequence` is the number of the active factors; 0 means that none run, and the network is as
     the chip computes it.
     """
-    document = describe(Store(store))
-    emit(document, as_json=as_json, table=pairs(_lines(document)))
+    document = remote_document(line, "status") if line else describe(Store(store))
+    emit(document, as_json=as_json, table=status_text(document))
 
 
-def describe(store: Store) -> dict[str, Any]:
-    """The store's state as a document.
-
-    Raises:
-        AgentError: nothing is installed, or store or bundle cannot be read.
-    """
-    found = status_of(store)
-    facts = facts_of(store.bundle())
-    entries = store.read_history().entries
-    calibrations = [entry for entry in entries if entry.get("event") == CALIBRATION]
-    return {
-        "store": str(found.directory),
-        "sequence": found.sequence,
-        "older": list(found.older),
-        "model": facts.model,
-        "scheme": facts.scheme,
-        "activation_bits": None if facts.scheme == CHANNELWISE else facts.activation_bits,
-        "rank": facts.rank,
-        "layers": facts.layers,
-        "runtime": facts.runtime,
-        "bundle_id": found.state.bundle_id,
-        "chip": dict(found.state.chip),
-        "remembered": dict(found.state.remembered),
-        "last_calibration": dict(calibrations[-1]) if calibrations else None,
-        "bytes_used": found.bytes_used,
-        "history_entries": found.history_entries,
-        "damaged_history_lines": found.damaged_history_lines,
-        "damaged_slots": [
-            slot.index for slot in found.slots if slot.header is not None and not slot.whole
-        ],
-    }
+def status_text(document: dict[str, Any]) -> str:
+    """The document for a reader."""
+    return pairs(_lines(document))
 
 
 def _lines(document: dict[str, Any]) -> list[tuple[str, Cell]]:
@@ -78,6 +56,7 @@ def _lines(document: dict[str, Any]) -> list[tuple[str, Cell]]:
         ("conditions", _conditions(document["remembered"])),
         ("active factors", document["sequence"] or "none"),
         ("roll back to", older if document["sequence"] else None),
+        *_trust(document["trust"]),
         *_calibration(last),
         ("size", bytes_text(document["bytes_used"])),
         ("history entries", document["history_entries"]),
@@ -87,6 +66,10 @@ def _lines(document: dict[str, Any]) -> list[tuple[str, Cell]]:
     if document["damaged_slots"]:
         lines.append(("damaged", f"factor slot {document['damaged_slots']}; calibrate again"))
     return lines
+
+
+def _trust(trust: Mapping[str, Any] | None) -> list[tuple[str, Cell]]:
+    return [] if trust is None else [("trusts", trust_text(Trust(**trust)))]
 
 
 def _conditions(remembered: Mapping[str, Any]) -> str | None:

@@ -35,6 +35,9 @@ KNOWN = (
     Known("flatbuffers", "flatbuffers", "reading .tflite models"),
     Known("matplotlib", "matplotlib", "pictures"),
     Known("rich", "rich", "live screens"),
+    Known("pyserial", "serial", "lines to a board, and from it"),
+    Known("cbor2", "cbor2", "lines to a board, and from it"),
+    Known("prometheus-client", "prometheus_client", "figures for Prometheus"),
     Known("distributed", "distributed", "simulations on a cluster"),
 )
 
@@ -109,10 +112,9 @@ def abilities(
     exists = has_module or _is_there
     by_name = {package.name: package for package in packages}
     tflite = _first_working(by_name, "ai-edge-litert", "tflite-runtime")
-    small = "python -m pip install tflite-runtime 'numpy<2'"
-    litert, onnx, host, cluster = (
+    litert, small, onnx, host, cluster, serial, monitor = (
         f"python -m pip install 'npp-agent[{extra}]'"
-        for extra in ("litert", "onnx", "host", "cluster")
+        for extra in ("litert", "tflite", "onnx", "host", "cluster", "serial", "monitor")
     )
     return (
         _ability("run on an emulated chip (runtime cim)", [by_name["numpy"]], None),
@@ -121,6 +123,9 @@ def abilities(
         _ability("pack .onnx models", [by_name["onnx"]], host),
         _ability("pack .tflite models", [by_name["ai-edge-litert"], by_name["flatbuffers"]], host),
         _ability("draw pictures", [by_name["matplotlib"]], host),
+        _ability("talk over a line", [by_name["pyserial"], by_name["cbor2"]], serial),
+        _ability("watch a board live", [by_name["rich"], by_name["cbor2"]], monitor),
+        _ability("export to Prometheus", [by_name["prometheus-client"]], monitor),
         _ability("simulate on a cluster", [by_name["distributed"]], cluster),
     )
 
@@ -135,8 +140,7 @@ def _runtime(
     name: str, package: Package, install: str | None, exists: Callable[[str], bool]
 ) -> Ability:
     ability = _ability(f"run on {name} (runtime {name})", [package], install)
-    module = "agent.runtimes.litert" if name == "tflite" else f"agent.runtimes.{name}"
-    if exists(module):
+    if exists(f"agent.runtimes.{name}"):
         return ability
     return Ability(ability.name, works=False, reason="not part of this version yet", install=None)
 

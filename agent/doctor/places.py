@@ -10,7 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent.errors import StoreError
 from agent.places import can_write
+from agent.store.backings import is_image
+from agent.store.disk import SYSTEM_DISK
+from agent.store.image import open_image
 
 Access = Callable[[Path, int], bool]
 """As `os.access`: whether this user may use a path in a mode."""
@@ -20,15 +24,15 @@ _PORTS = ("serial0", "ttyAMA*", "ttyS*", "ttyUSB*", "ttyACM*")
 
 @dataclass(frozen=True)
 class StorePlace:
-    """The directory of a store, whether or not there is one yet."""
+    """The directory or image of a store, whether or not there is one yet."""
 
     path: str
     exists: bool
     writable: bool
-    """Whether files can be made in it, or it can be made."""
+    """Whether an image, or files in a directory, can be written, or it can be made."""
     free_bytes: int | None
     mode: str | None
-    """As `ls -l` shows it; None where the directory does not exist."""
+    """As `ls -l` shows it; None where there is no such directory or image."""
     problem: str | None
 
 
@@ -41,32 +45,42 @@ class SerialPort:
     problem: str | None
 
 
-def examine_store(directory: Path) -> StorePlace:
-    """Look at a store's directory without changing anything."""
-    exists = directory.is_dir()
-    writable = can_write(directory)
-    base = next(place for place in (directory, *directory.absolute().parents) if place.exists())
-    mode = directory.stat().st_mode if exists else None
+def examine_store(store: Path) -> StorePlace:
+    """Look at a store's directory or image without changing anything."""
+    image = is_image(store)
+    exists = store.is_dir() or (image and _not_formatted(store) is None)
+    writable = os.access(store, os.W_OK) if exists and image else can_write(store)
+    base = next(place for place in (store, *store.absolute().parents) if place.exists())
+    mode = store.stat().st_mode if exists else None
     return StorePlace(
-        path=str(directory),
+        path=str(store),
         exists=exists,
         writable=writable,
         free_bytes=shutil.disk_usage(base).free,
         mode=None if mode is None else stat.filemode(mode),
-        problem=_store_problem(directory, writable=writable, mode=mode),
+        problem=_store_problem(store, writable=writable, mode=mode),
     )
 
 
-def _store_problem(directory: Path, *, writable: bool, mode: int | None) -> str | None:
-    if directory.exists() and mode is None:
-        return f"{directory} is a file; name a directory with --store or NPP_STORE"
+def _store_problem(store: Path, *, writable: bool, mode: int | None) -> str | None:
+    if store.exists() and mode is None:
+        return _not_formatted(store) if is_image(store) else f"{store} is no directory"
     if not writable:
         return (
-            f"{directory} cannot be written by this user; change its owner, or name another "
+            f"{store} cannot be written by this user; change its owner, or name another "
             "with --store or NPP_STORE"
         )
     if mode is not None and mode & stat.S_IWOTH:
-        return f"every user can write {directory}; run: chmod o-w {directory}"
+        return f"every user can write {store}, so it is refused; run: chmod o-w {store}"
+    return None
+
+
+def _not_formatted(image: Path) -> str | None:
+    """Why a file or device is no store; None where it is one."""
+    try:
+        open_image(image, SYSTEM_DISK)
+    except StoreError as error:
+        return str(error)
     return None
 
 

@@ -20,6 +20,9 @@ Positions = Mapping[str, NDArray[np.integer]]
 Adjust = Callable[[LinearLayer, Float32], tuple[Float32, Float32]]
 """From a layer and its corrected outputs [n, positions, m] to a scale and a shift, [m] each."""
 
+Answer = Callable[[Float32], Float32]
+"""From samples [n, ...] to answers [n, ...], logits where there are classes."""
+
 
 @dataclass(frozen=True)
 class LayerTrace:
@@ -57,6 +60,17 @@ class Runtime(Protocol):
         """Run samples [n, ...] through the whole network."""
         ...
 
+    def loaded(self, factors: Factors) -> Answer:
+        """The network with these factors, ready to answer.
+
+        It stands beside everything else that the runtime has loaded, holds its own memory until it
+        is forgotten, and may be called from any thread, whatever the runtime does meanwhile.
+
+        Raises:
+            RuntimeUnavailableError: the network cannot be loaded with them.
+        """
+        ...
+
     def close(self) -> None:
         """Give back what the runtime holds."""
         ...
@@ -84,6 +98,38 @@ class TrainableRuntime(Runtime, Protocol):
     def main_paths(self) -> Mapping[str, Replacement]:
         """By layer: from its input tensor to its main path's output tensor, no surrogate."""
         ...
+
+
+class BranchedRuntime(Runtime, Protocol):
+    """A runtime whose branches were made beforehand, each with room for so many components."""
+
+    @property
+    def largest_ranks(self) -> Mapping[str, int]:
+        """By layer; 0: it has no branch."""
+        ...
+
+
+def largest_ranks(runtime: Runtime) -> Mapping[str, int]:
+    """By layer, the largest rank that the runtime has room for; not named: any."""
+    found: Mapping[str, int] = getattr(runtime, "largest_ranks", {})
+    return found
+
+
+class TimedRuntime(Runtime, Protocol):
+    """A runtime that is fast or slow here, on the very processor, and can tell by how much."""
+
+    def slowdowns(self, variants: Sequence[Mapping[str, int]]) -> Sequence[float]:
+        """The time of one sample with branches, in times of that without any, as measured.
+
+        Args:
+            variants: each by layer the rank of its branch; not named: none.
+        """
+        ...
+
+
+def can_time(runtime: Runtime) -> bool:
+    """Whether the runtime tells what branches cost in time."""
+    return hasattr(runtime, "slowdowns")
 
 
 def can_probe(runtime: Runtime) -> bool:

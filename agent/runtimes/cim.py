@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from agent.runtimes.base import (
     Adjust,
+    Answer,
     Float32,
     LayerTrace,
     Positions,
@@ -89,6 +90,10 @@ class CimRuntime:
         ]
         answers = np.concatenate([trace.answers for trace in traces])
         return Trace(answers, {name: joined([t.layers[name] for t in traces]) for name in taps})
+
+    def loaded(self, factors: Factors) -> Answer:
+        """See `agent.runtimes.base.Runtime.loaded`; the chip's arrays stay as they are written."""
+        return lambda samples: self.run(samples, factors, {}).answers
 
     def run_adjusting(self, samples: Float32, factors: Factors, adjust: Adjust) -> None:
         """Run samples once; each layer's outputs are adjusted before the next layer sees them."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol, cast
 
@@ -46,6 +47,8 @@ class Place:
     state: State
     generator: np.random.Generator
     fast: bool = False
+    one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
+    """An array does one thing at a time, and so does the generator of its noise."""
 
 
 def main_path(
@@ -65,7 +68,7 @@ def main_path(
         fast=place.fast,
         zero_point=code.zero_point,
     )
-    return UniformPath(layer, code, array, place.generator)
+    return UniformPath(layer, code, array, place)
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ class UniformPath:
     layer: LinearLayer
     code: ActivationCode
     array: Array
-    generator: np.random.Generator
+    place: Place
 
     @property
     def arrays(self) -> Mapping[str, Array]:
@@ -96,7 +99,8 @@ class UniformPath:
 
     def _multiply(self, codes: NDArray[np.uint8]) -> Float32:
         flat = codes.reshape(-1, self.layer.groups, self.layer.inputs)
-        product = self.array.multiply(flat, self.code.zero_point, self.generator)
+        with self.place.one_at_a_time:
+            product = self.array.multiply(flat, self.code.zero_point, self.place.generator)
         outputs = product.reshape(*codes.shape[:-2], self.layer.outputs)
         outputs *= np.float32(self.code.step)
         outputs += self.layer.bias
@@ -106,7 +110,8 @@ class UniformPath:
         layer, array = self.layer, cast("LevelArray", self.array)
         flat = levels.reshape(-1, layer.groups, layer.inputs)
         out = outputs.reshape(-1, layer.groups, layer.outputs // layer.groups)
-        array.multiply_levels(flat, self.code.step, self.generator, out)
+        with self.place.one_at_a_time:
+            array.multiply_levels(flat, self.code.step, self.place.generator, out)
         outputs += layer.bias
 
 
@@ -123,22 +128,25 @@ class LevelPath:
     selected: slice | NDArray[np.intp]
     """Its channels in the layer's input tensor."""
 
-    def of_rows(self, rows: Float32, generator: np.random.Generator) -> Float32:
-        """Its share [n, groups, m] for the layer's rows [n, groups, d]."""
-        return self._multiply(self.level.encode_rows(rows, self.taps), generator)
+    place: Place
 
-    def of_tensor(self, x: Float32, generator: np.random.Generator) -> Float32:
+    def of_rows(self, rows: Float32) -> Float32:
+        """Its share [n, groups, m] for the layer's rows [n, groups, d]."""
+        return self._multiply(self.level.encode_rows(rows, self.taps))
+
+    def of_tensor(self, x: Float32) -> Float32:
         """The same for the layer's input tensor."""
         axis = 1 if self.layer.window is not None else x.ndim - 1
         picked = x[(slice(None),) * axis + (self.selected,)]
         steps = self.level.steps.reshape(-1, *(1,) * (x.ndim - 1 - axis))
         codes = self.level.encode(picked, steps)
         rows = self.layer.rows(codes, fill=self.level.zero_point)
-        return self._multiply(rows.reshape(-1, self.layer.groups, self.layer.inputs), generator)
+        return self._multiply(rows.reshape(-1, self.layer.groups, self.layer.inputs))
 
-    def _multiply(self, codes: NDArray[np.uint8], generator: np.random.Generator) -> Float32:
+    def _multiply(self, codes: NDArray[np.uint8]) -> Float32:
         level = self.level
-        product = self.array.multiply(codes, level.zero_point, generator)
+        with self.place.one_at_a_time:
+            product = self.array.multiply(codes, level.zero_point, self.place.generator)
         if level.centre:  # in digital, one sum for all outputs
             sums = codes.sum(axis=2, dtype=np.int64) - level.zero_point * codes.shape[2]
             product += level.scales * (sums[..., None] * level.centre).astype(np.float32)
@@ -151,7 +159,6 @@ class MixedPath:
 
     layer: LinearLayer
     levels: tuple[LevelPath, ...]
-    generator: np.random.Generator
 
     @property
     def arrays(self) -> Mapping[str, Array]:
@@ -161,12 +168,12 @@ class MixedPath:
     def of_rows(self, rows: Float32) -> Float32:
         """See `MainPath.of_rows`."""
         flat = rows.reshape(-1, self.layer.groups, self.layer.inputs)
-        shares = [part.of_rows(flat, self.generator) for part in self.levels]
+        shares = [part.of_rows(flat) for part in self.levels]
         return self._sum(shares).reshape(*rows.shape[:-2], self.layer.outputs)
 
     def of_tensor(self, x: Float32, outputs: Float32) -> None:
         """See `MainPath.of_tensor`."""
-        shares = [part.of_tensor(x, self.generator) for part in self.levels]
+        shares = [part.of_tensor(x) for part in self.levels]
         outputs[:] = self._sum(shares).reshape(outputs.shape)
 
     def _sum(self, shares: list[Float32]) -> Float32:
@@ -200,11 +207,11 @@ def _mixed_path(
                 zero_point=level.zero_point,
             )
             alone, selected = _alone(layer, level), _selected(layer, level, mixed)
-            parts.append(LevelPath(alone, level, mixed.taps, array, selected))
+            parts.append(LevelPath(alone, level, mixed.taps, array, selected, place))
     except BaseException:
         close_arrays(part.array for part in parts)
         raise
-    return MixedPath(layer, tuple(parts), place.generator)
+    return MixedPath(layer, tuple(parts))
 
 
 def close_arrays(arrays: Iterable[Array]) -> None:

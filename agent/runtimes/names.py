@@ -6,4 +6,7 @@ CIM = "cim"
 ONNXRUNTIME = "onnxruntime"
 """The processor that the agent runs on."""
 
-RUNTIMES = (CIM, ONNXRUNTIME)
+TFLITE = "tflite"
+"""The same, with ai-edge-litert or tflite-runtime."""
+
+RUNTIMES = (CIM, ONNXRUNTIME, TFLITE)

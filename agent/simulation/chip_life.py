@@ -17,7 +17,8 @@ from agent.buffer import SampleBuffer
 from agent.evaluation import Score, compare
 from agent.loop import Calibration, CalibrationRequest, ClosedLoop, Commit
 from agent.measurement import candidates
-from agent.session import runtime_of, with_memory
+from agent.runtimes.open import runtime_of
+from agent.session import with_memory
 from agent.simulation.plan import EACH, ONCE, Plan, Task
 from agent.simulation.workload import Comparison, Workload
 from agent.store.bundle import open_bundle

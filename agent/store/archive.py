@@ -51,7 +51,7 @@ def decode(data: bytes) -> dict[str, memoryview]:
     """
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         listed = archive.infolist()
-        if len(listed) > MAX_PARTS + 1:
+        if len(listed) > MAX_PARTS + 2:  # the manifest, and perhaps a signature
             raise ValueError(f"it has {len(listed)} parts, at most {MAX_PARTS} are allowed")
         entries = {entry.filename: _place(data, entry) for entry in listed}
         if len(entries) < len(listed):

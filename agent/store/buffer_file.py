@@ -27,6 +27,8 @@ class StoredBuffer:
 
     payload: bytes | None
     warning: str | None = None
+    unreadable: bool = False
+    """The disk refused to read; what is there may be whole."""
 
 
 def write_buffer(directory: Path, bundle_id: str, payload: bytes, disk: Disk) -> int:
@@ -56,7 +58,7 @@ def read_buffer(directory: Path, bundle_id: str, disk: Disk) -> StoredBuffer:
     try:
         data = read_file(path, HEADER_BYTES + MAX_PAYLOAD_BYTES, disk)
     except StoreError as error:
-        return StoredBuffer(None, f"{error}; the sample buffer starts empty")
+        return unreadable(error)
     if data is None:
         return StoredBuffer(None)
     fields, payload = data[: _FIELDS.size], data[HEADER_BYTES:]
@@ -68,6 +70,12 @@ def read_buffer(directory: Path, bundle_id: str, disk: Disk) -> StoredBuffer:
     if (length, check) != (len(payload), zlib.crc32(payload)):
         return _damaged(path, "its content")
     return StoredBuffer(payload if bundle.hex() == bundle_id else None)
+
+
+def unreadable(error: StoreError) -> StoredBuffer:
+    """What is known of a buffer after an error: no more than a warning."""
+    refused = isinstance(error.__cause__, OSError)
+    return StoredBuffer(None, f"{error}; the sample buffer starts empty", refused)
 
 
 def _damaged(path: Path, what: str) -> StoredBuffer:

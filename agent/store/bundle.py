@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 from agent.errors import BundleError, StoreError
 from agent.store import archive
 from agent.store import manifest as manifests
+from agent.store import signature as signatures
 from agent.store.disk import SYSTEM_DISK, Disk
 from agent.store.durable import read_file, replace_file
 from agent.store.manifest import MANIFEST_NAME, Manifest, Part
+from agent.store.signature import Signature
 
 if TYPE_CHECKING:
     from agent.store.npy import Array
@@ -39,6 +41,8 @@ class Bundle:
     data: bytes = field(repr=False)
     """The whole file."""
     _entries: Mapping[str, memoryview] = field(repr=False)
+    signature: Signature | None = None
+    """As it stands there; `agent.store.trusted` says whether it is right."""
 
     def array(self, name: str) -> Array:
         """A new array from part `<name>.npy`.
@@ -131,6 +135,27 @@ def write_bundle(
     return replace_file(path, bundle_bytes(document, arrays, files), disk)
 
 
+def signed_bytes(data: bytes, key: Path, version: int) -> bytes:
+    """A bundle with a signature beside its content, which stays as it is.
+
+    Args:
+        data: the bundle's bytes.
+        key: a private key, see `agent.store.signature.sign`.
+        version: what a store that knows the key compares.
+
+    Raises:
+        BundleError: this is no bundle.
+        InputError: there is no such key in the file.
+        RuntimeUnavailableError: the package for signatures is not installed.
+    """
+    bundle = open_bundle(data)
+    signature = signatures.sign(bundle.id, version, key)
+    entries = archive.decode(data)
+    entries.pop(signatures.ENTRY, None)
+    contents = [(name, bytes(entry)) for name, entry in entries.items()]
+    return archive.encode([*contents, (signatures.ENTRY, signature.encode())])
+
+
 def open_bundle(source: Path | bytes, *, verify: bool = True, name: str = "") -> Bundle:
     """Read a bundle; no size in it is trusted before it is checked.
 
@@ -146,12 +171,14 @@ def open_bundle(source: Path | bytes, *, verify: bool = True, name: str = "") ->
     data = source if isinstance(source, bytes) else _read(source)
     try:
         entries = archive.decode(data)
+        signed = entries.pop(signatures.ENTRY, None)
+        signature = None if signed is None else signatures.decode(bytes(signed))
         listed = manifests.decode(bytes(entries[MANIFEST_NAME]))
         _check_entries(entries, listed)
     except archive.ERRORS as error:
         raise BundleError(_sentence(name, data, error)) from error
     identity = hashlib.sha256(entries[MANIFEST_NAME]).hexdigest()
-    bundle = Bundle(name, identity, listed.document, listed.parts, data, entries)
+    bundle = Bundle(name, identity, listed.document, listed.parts, data, entries, signature)
     if verify:
         for part in bundle.parts:
             bundle._verified(part)  # noqa: SLF001 - same module

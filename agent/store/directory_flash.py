@@ -6,9 +6,12 @@ writes on a memory card.
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
+from agent.errors import StoreError
 from agent.store.disk import SYSTEM_DISK, Disk
 from agent.store.durable import cut, disk_errors, sync_names, write_at
 
@@ -23,6 +26,8 @@ class DirectoryFlash:
     directory: Path
     disk: Disk = SYSTEM_DISK
     slot_bytes: int = SLOT_BYTES
+    slot_count: ClassVar[int] = 2
+    wears: ClassVar[bool] = False
 
     def path(self, slot: int) -> Path:
         """The file of a slot."""
@@ -50,6 +55,14 @@ class DirectoryFlash:
     def sync(self) -> None:
         """See `Flash.sync`."""
         sync_names(self.directory, self.disk)
+
+    def bad_slots(self) -> AbstractSet[int]:
+        """See `Flash.bad_slots`: what a file system hides, nobody knows."""
+        return frozenset()
+
+    def mark_bad(self, slot: int) -> None:
+        """See `Flash.mark_bad`."""
+        raise StoreError(f"{self.path(slot)} is a file and cannot be marked as bad")
 
     def _size(self, slot: int) -> int:
         with disk_errors(f"read {self.path(slot)}"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 from typing import Protocol
 
@@ -17,7 +18,7 @@ class Disk(Protocol):
         """At most `length` bytes from `offset`; fewer where the file ends."""
 
     def size(self, path: Path) -> int:
-        """Bytes in the file."""
+        """Bytes in the file or on the device."""
 
     def open(self, path: Path) -> int:
         """A handle for writing in place; the file is made where there is none."""
@@ -60,8 +61,12 @@ class SystemDisk:
             return file.read(length)
 
     def size(self, path: Path) -> int:
-        """Bytes in the file."""
-        return path.stat().st_size
+        """Bytes in the file, or on the block device."""
+        found = path.stat()
+        if not stat.S_ISBLK(found.st_mode):
+            return found.st_size
+        with path.open("rb") as device:
+            return device.seek(0, os.SEEK_END)
 
     def open(self, path: Path) -> int:
         """A handle for writing in place; links are not followed, so nothing outside is hit."""

@@ -107,6 +107,23 @@ def write_at(path: Path, offset: int, data: bytes, disk: Disk) -> None:
             disk.close(handle)
 
 
+def write_pieces(path: Path, pieces: Iterable[tuple[int, bytes]], disk: Disk) -> None:
+    """Write (offset, data) inside a file or device that exists, and make all that durable.
+
+    Raises:
+        StoreError: it does not exist, or cannot be written; some pieces may have been.
+    """
+    with disk_errors(f"write {path}"):
+        disk.size(path)  # what is gone is not made anew
+        handle = disk.open(path)
+        try:
+            for offset, data in pieces:
+                disk.write(handle, offset, data)
+            disk.fsync(handle)
+        finally:
+            disk.close(handle)
+
+
 def append(path: Path, end: int, data: bytes, disk: Disk) -> None:
     """Write behind the end of a file, whose size is `end`, and make that durable.
 

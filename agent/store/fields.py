@@ -62,6 +62,17 @@ class Fields:
             raise self._refused(name, "a list of names")
         return value
 
+    def wholes(self, name: str, low: int = 0, high: int = MOST) -> tuple[int, ...]:
+        """A list of integers from `low` to `high`."""
+        value = self.content.get(name)
+        wanted = f"a list of whole numbers from {low} to {high}"
+        if not isinstance(value, list):
+            raise self._refused(name, wanted)
+        for item in value:
+            if isinstance(item, bool) or not isinstance(item, int) or not low <= item <= high:
+                raise self._refused(name, wanted)
+        return tuple(value)
+
     def inner(self, name: str) -> Fields:
         """An object."""
         value = self.content.get(name)

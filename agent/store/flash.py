@@ -1,23 +1,36 @@
-"""Where factor slots live: a memory that is erased to ones and programmed to zeros."""
+"""Where slots live: a memory that is erased to ones and programmed to zeros."""
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from typing import Protocol
 
 
 class Flash(Protocol):
-    """Two or more slots of equal size, as littlefs sees a block device: four methods.
+    """Two or more slots of equal size, as littlefs sees a block device: a few methods.
 
     Programming turns ones into zeros and never back; only `erase` makes ones (0xFF). What is
     programmed may be lost or torn until `sync` returns.
     """
 
     @property
+    def slot_count(self) -> int:
+        """How many slots there are."""
+
+    @property
     def slot_bytes(self) -> int:
         """The size of a slot."""
 
+    @property
+    def wears(self) -> bool:
+        """Every erase counts: what is programmed must be erased, and slots are worn evenly.
+
+        False for files and block devices: there any byte may be programmed over, and only what
+        must read as 0xFF is erased.
+        """
+
     def read(self, slot: int, offset: int, length: int) -> bytes:
-        """Exactly `length` bytes; what has never been programmed reads as 0xFF.
+        """Exactly `length` bytes; what is erased reads as 0xFF.
 
         Raises:
             StoreError: the memory cannot be read.
@@ -39,6 +52,20 @@ class Flash(Protocol):
 
     def sync(self) -> None:
         """Return when all that has been programmed and erased is durable.
+
+        Raises:
+            StoreError: the memory cannot be written.
+        """
+
+    def bad_slots(self) -> AbstractSet[int]:
+        """Slots that are not written any more; what they hold may still be read.
+
+        Raises:
+            StoreError: the memory cannot be read.
+        """
+
+    def mark_bad(self, slot: int) -> None:
+        """Never write this slot again.
 
         Raises:
             StoreError: the memory cannot be written.

@@ -9,7 +9,7 @@ from typing import Any
 
 from agent.errors import StoreError
 from agent.store.disk import Disk
-from agent.store.durable import append, read_file, replace_file
+from agent.store.durable import append, disk_errors, read_file, replace_file, sync_names
 from agent.store.sealed import seal, unseal
 
 HISTORY_NAME = "history.jsonl"
@@ -42,12 +42,11 @@ def read_history(directory: Path, disk: Disk) -> History:
     return History(entries, len(lines) - len(entries))
 
 
-def append_history(directory: Path, entry: Mapping[str, Any], disk: Disk) -> int:
-    """Add an entry, durably; returns the bytes written.
+def sealed_entry(entry: Mapping[str, Any]) -> bytes:
+    """The line that keeps an entry.
 
     Raises:
-        StoreError: the entry is too large or no JSON, or the disk refuses; the history is as it
-            was.
+        StoreError: the entry is too large or no JSON.
     """
     try:
         line = seal(entry)
@@ -58,6 +57,17 @@ def append_history(directory: Path, entry: Mapping[str, Any], disk: Disk) -> int
             f"an entry of {len(line)} bytes is too large for the history, which takes "
             f"{MAX_ENTRY_BYTES}; leave something out"
         )
+    return line
+
+
+def append_history(directory: Path, entry: Mapping[str, Any], disk: Disk) -> int:
+    """Add an entry, durably; returns the bytes written.
+
+    Raises:
+        StoreError: the entry is too large or no JSON, or the disk refuses; the history is as it
+            was.
+    """
+    line = sealed_entry(entry)
     path = directory / HISTORY_NAME
     data = _read(directory, disk)
     if len(data) + len(line) >= MAX_BYTES or data.count(b"\n") >= MAX_ENTRIES:
@@ -66,6 +76,25 @@ def append_history(directory: Path, entry: Mapping[str, Any], disk: Disk) -> int
     torn = b"\n" if data and not data.endswith(b"\n") else b""
     append(path, len(data), torn + line, disk)
     return len(torn + line)
+
+
+def mend_history(directory: Path, disk: Disk) -> None:
+    """Write the whole lines anew; a file that cannot be one of ours is set aside.
+
+    Raises:
+        StoreError: the disk refuses; the history is as it was.
+    """
+    path = directory / HISTORY_NAME
+    with disk_errors(f"read {path}"):
+        readable = disk.size(path) <= _READ_LIMIT_BYTES
+    if readable:
+        lines = _read(directory, disk).splitlines()
+        whole = [line + b"\n" for line in lines if unseal(line) is not None]
+        replace_file(path, b"".join(whole), disk)
+        return
+    with disk_errors(f"move {path}"):
+        disk.rename(path, path.with_name(f"{HISTORY_NAME}.damaged"))
+    sync_names(directory, disk)
 
 
 def _newest(data: bytes) -> list[bytes]:

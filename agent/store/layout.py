@@ -9,10 +9,10 @@ from pathlib import Path
 from agent.errors import NotAStoreError
 from agent.store.buffer_file import BUFFER_NAME
 from agent.store.disk import Disk
-from agent.store.durable import disk_errors, remove_files, sync_names
+from agent.store.durable import disk_errors, read_file, remove_files, sync_names
 from agent.store.history import HISTORY_NAME
 from agent.store.lock import LOCK_NAME
-from agent.store.state import STATE_NAME, is_ours
+from agent.store.state import MAX_BYTES, STATE_NAME, is_ours
 
 _BUNDLE = re.compile(r"bundle-[0-9a-f]{12}\.npp")
 _PLAIN = {STATE_NAME, HISTORY_NAME, BUFFER_NAME, LOCK_NAME, "factors.0", "factors.1"}
@@ -47,7 +47,7 @@ def check_ours(directory: Path, disk: Disk) -> None:
     Raises:
         NotAStoreError: there is a state file, and it is not ours.
     """
-    if not is_ours(directory, disk):
+    if not is_ours(read_file(directory / STATE_NAME, MAX_BYTES, disk)):
         raise NotAStoreError(
             f"{directory / STATE_NAME} was not written by npp-agent: choose another --store, or "
             "move that file away"
@@ -62,6 +62,25 @@ def remove_leftovers(directory: Path, bundle_file: str, disk: Disk) -> None:
     """
     kept = _PLAIN | {bundle_file}
     remove_files([path for path in our_files(directory) if path.name not in kept], disk)
+
+
+def temporary_files(directory: Path) -> list[Path]:
+    """What interrupted writes have left.
+
+    Raises:
+        StoreError: the directory cannot be read.
+    """
+    return [path for path in our_files(directory) if path.name.startswith(".")]
+
+
+def other_bundles(directory: Path, bundle_file: str) -> list[Path]:
+    """Bundles under our names that are not the installed one.
+
+    Raises:
+        StoreError: the directory cannot be read.
+    """
+    bundles = [path for path in our_files(directory) if _BUNDLE.fullmatch(path.name)]
+    return [path for path in bundles if path.name != bundle_file]
 
 
 def remove_store(directory: Path, disk: Disk) -> None:

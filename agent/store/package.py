@@ -18,7 +18,12 @@ from agent.errors import BundleError
 from agent.store.bundle import Bundle, bundle_bytes
 from agent.store.fields import Fields, array_of
 from agent.store.npy import Array
-from agent.store.package_choices import read_budget, read_precisions, read_ranges
+from agent.store.package_choices import (
+    budget_document,
+    read_budget,
+    read_precisions,
+    read_ranges,
+)
 from agent.store.package_layers import LayerParts, check_sizes, read_layers, write_layers
 from agent.store.package_references import (
     read_moments,
@@ -64,6 +69,9 @@ class Package:
     files: Mapping[str, bytes] = field(default_factory=dict)
     """For the runtime."""
 
+    tolerance: float = 0.0
+    """Relative error of the layers that the rounding of two right runtimes may differ by."""
+
 
 def package_bytes(package: Package) -> bytes:
     """The bytes of a bundle with this in it.
@@ -95,13 +103,14 @@ def to_parts(package: Package) -> tuple[dict[str, Any], dict[str, Array]]:
         "packed_by": f"npp-agent {__version__}",
         "model": {"name": package.model},
         "runtime": package.runtime,
+        **({"tolerance": float(package.tolerance)} if package.tolerance else {}),
         **{name: str(getattr(network, name)) for name in _TEXTS},
         **{name: int(getattr(network, name)) for name in _NUMBERS},
         "graph": graph,
         "constants": list(constants),
         "layers": entries,
         "factor_precisions": list(network.factor_bits),
-        "budget": {"bytes": network.budget_bytes, "mac_share": network.budget_mac_share},
+        "budget": budget_document(network),
         "decision": {"classes": network.decision.classes},
         "ranges": {
             "method": network.ranges.method,
@@ -139,7 +148,13 @@ def _read(bundle: Bundle) -> Package:
         )
     files = {name: bundle.file(name) for name, part in bundle.parts.items() if part.dtype is None}
     model, runtime = document.inner("model").text("name"), document.text("runtime")
-    return Package(_read_network(bundle, document), model, runtime, files)
+    tolerance = document.number("tolerance") if "tolerance" in document.content else 0.0
+    if tolerance < 0:
+        raise BundleError(
+            f"{bundle.name}: the tolerance is {tolerance}, and it is at least 0; the bundle is "
+            "damaged: pack the model again"
+        )
+    return Package(_read_network(bundle, document), model, runtime, files, tolerance)
 
 
 def _read_network(bundle: Bundle, document: Fields) -> PackedNetwork:
@@ -180,6 +195,7 @@ def _read_network(bundle: Bundle, document: Fields) -> PackedNetwork:
         float_weights=parts.float_weights,
         budget_bytes=budget.bytes,
         budget_mac_share=budget.mac_share,
+        budget_slowdown=budget.slowdown,
         mixed=parts.mixed,
     )
 

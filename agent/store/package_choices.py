@@ -1,11 +1,13 @@
-"""Reading what was chosen when a model was packed: budget, precisions, ranges."""
+"""What was chosen when a model was packed: budget, precisions, ranges."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from agent.errors import BundleError
 from agent.store.fields import Fields
 from calib.budget import Budget
-from calib.packed import RangeChoice
+from calib.packed import PackedNetwork, RangeChoice
 from calib.precision import MIXED, PRECISIONS
 
 
@@ -21,6 +23,13 @@ def read_precisions(document: Fields) -> tuple[int, ...]:
     return tuple(found)
 
 
+def budget_document(network: PackedNetwork) -> dict[str, Any]:
+    """The limits besides the rank."""
+    limits = {"bytes": network.budget_bytes, "mac_share": network.budget_mac_share}
+    slowdown = network.budget_slowdown
+    return limits if slowdown is None else {**limits, "slowdown": slowdown}
+
+
 def read_budget(document: Fields) -> Budget:
     """The limits besides the rank; bundles of before there were such have none."""
     entry = document.optional("budget")
@@ -28,7 +37,8 @@ def read_budget(document: Fields) -> Budget:
         return Budget()
     size = None if entry.content.get("bytes") is None else entry.whole("bytes")
     share = None if entry.content.get("mac_share") is None else entry.number("mac_share")
-    return Budget(bytes=size, mac_share=share)
+    slowdown = None if entry.content.get("slowdown") is None else entry.number("slowdown")
+    return Budget(bytes=size, mac_share=share, slowdown=slowdown)
 
 
 def read_ranges(entry: Fields) -> RangeChoice:

@@ -1,52 +1,23 @@
-"""Two factor slots: new factors go where the active ones are not, and their header is written last.
+"""Factor slots: new factors go where the active ones are not, and their header is written last.
 
 Two slots with a sequence number and checksums survive a power cut at every operation, with fewer
-erases than a file system needs. Nothing is ever moved or copied; a roll-back clears one word.
+erases than a file system needs. A roll-back clears one word. Where erases wear the memory, there
+may be more slots, and they take turns.
 """
 
 from __future__ import annotations
 
-import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent.errors import NothingToRollBackError, StoreError
 from agent.store.flash import Flash
-from agent.store.slot_header import (
-    HEADER_BYTES,
-    LIVE_WORD,
-    MAX_SEQUENCE,
-    PAYLOAD_OFFSET,
-    RETIRED_OFFSET,
-    RETIRED_WORD,
-    SlotHeader,
-    decode,
-)
+from agent.store.slot_header import MAGIC, MAX_SEQUENCE
+from agent.store.slot_set import Slot, SlotSet
 
-SLOTS = (0, 1)
-_CHUNK_BYTES = 2**16
+__all__ = ["WEAR_SPREAD", "Commit", "FactorSlots", "Rollback", "Slot", "StoredFactors"]
 
-
-@dataclass(frozen=True)
-class Slot:
-    """One slot as it was found."""
-
-    index: int
-    header: SlotHeader | None
-    """None where the slot is empty, torn or damaged."""
-    whole: bool
-    """The payload has the checksum that the header gives."""
-    retired: bool
-    """Rolled back, of another bundle, or of an earlier installation."""
-
-    @property
-    def sequence(self) -> int:
-        """The factors' number; 0 without a header."""
-        return self.header.sequence if self.header else 0
-
-    @property
-    def usable(self) -> bool:
-        """These factors may run."""
-        return self.header is not None and self.whole and not self.retired
+WEAR_SPREAD = 16
+"""A slot that was erased this much more often than another is spared until that one catches up."""
 
 
 @dataclass(frozen=True)
@@ -89,11 +60,16 @@ class FactorSlots:
         Raises:
             StoreError: the flash cannot be read.
         """
-        return tuple(self._read_slot(index) for index in SLOTS)
+        return tuple(self._judged(slot) for slot in self.all.slots())
+
+    @property
+    def all(self) -> SlotSet:
+        """The slots without this view: whatever installation they are of."""
+        return SlotSet(self.flash, MAGIC)
 
     def available(self) -> list[int]:
         """Sequence numbers that may run, newest first; the first is the active one."""
-        return [slot.sequence for slot in self._usable()]
+        return list(dict.fromkeys(slot.sequence for slot in _usable(self.slots())))
 
     def load(self) -> StoredFactors | None:
         """The newest usable factors, or None.
@@ -101,15 +77,14 @@ class FactorSlots:
         Raises:
             StoreError: the flash cannot be read.
         """
-        for slot in self._usable():
-            if slot.header is not None:
-                payload = self.flash.read(slot.index, PAYLOAD_OFFSET, slot.header.payload_bytes)
-                if zlib.crc32(payload) == slot.header.payload_crc32:
-                    return StoredFactors(slot.sequence, payload)
+        for slot in _usable(self.slots()):
+            payload = self.all.payload(slot)
+            if payload is not None:
+                return StoredFactors(slot.sequence, payload)
         return None
 
     def commit(self, payload: bytes, above: int = 0) -> Commit:
-        """Write new factors into the slot that is not active, and make them the active ones.
+        """Write new factors into a slot that is not active, and make them the active ones.
 
         Args:
             payload: the factors' bytes.
@@ -118,10 +93,10 @@ class FactorSlots:
         Raises:
             StoreError: they do not fit or cannot be written; the active factors stay.
         """
-        room = self.flash.slot_bytes - PAYLOAD_OFFSET
-        if len(payload) > room:
+        if len(payload) > self.all.room:
             raise StoreError(
-                f"the factors have {len(payload)} bytes, a slot takes {room}; use a lower --rank"
+                f"the factors have {len(payload)} bytes, a slot takes {self.all.room}; use a lower "
+                "--rank"
             )
         slots = self.slots()
         sequence = max(above, self.retired_up_to, *(slot.sequence for slot in slots)) + 1
@@ -130,10 +105,23 @@ class FactorSlots:
                 f"sequence number {sequence} is beyond the last one, {MAX_SEQUENCE - 1}; the slots "
                 "are damaged: uninstall and install again"
             )
-        target = min(slots, key=lambda slot: (slot.usable, slot.sequence)).index
-        header = SlotHeader(self.bundle_id, sequence, len(payload), zlib.crc32(payload)).encode()
-        self._write(target, header, payload)
-        return Commit(sequence, len(header) + len(payload))
+        written = 0
+        while True:
+            target, spared = _targets(slots)
+            at_work = spared or target
+            try:
+                if spared is not None:
+                    written += self._copy(_usable(slots)[0], spared)
+                    at_work = target
+                header = self.all.header(self.bundle_id, sequence, payload)
+                written += self.all.write(target, header, payload)
+            except StoreError:
+                if not self.flash.wears:
+                    raise
+                self.flash.mark_bad(at_work.index)
+                slots = self.slots()
+            else:
+                return Commit(sequence, written)
 
     def rollback(self, to: int | None = None) -> Rollback:
         """Retire all factors newer than the target; one word is programmed for each.
@@ -145,8 +133,8 @@ class FactorSlots:
             NothingToRollBackError: nothing is active, or the target is not there.
             StoreError: the flash cannot be written.
         """
-        usable = self._usable()
-        numbers = [slot.sequence for slot in usable]
+        usable = _usable(self.slots())
+        numbers = list(dict.fromkeys(slot.sequence for slot in usable))
         if not numbers:
             raise NothingToRollBackError(
                 "there is nothing to roll back: no factors are active; 'npp-agent calibrate' "
@@ -161,40 +149,52 @@ class FactorSlots:
             )
         # Oldest first: whatever moment the power goes, the active factors or the target will run.
         for slot in reversed([slot for slot in usable if slot.sequence > target]):
-            self.flash.program(slot.index, RETIRED_OFFSET, RETIRED_WORD)
-            self.flash.sync()
+            self.all.retire(slot)
         return Rollback(numbers[0], target)
 
-    def _usable(self) -> list[Slot]:
-        found = [slot for slot in self.slots() if slot.usable]
-        return sorted(found, key=lambda slot: slot.sequence, reverse=True)
+    def _judged(self, slot: Slot) -> Slot:
+        if slot.header is None or slot.retired:
+            return slot
+        foreign = slot.header.bundle_id != self.bundle_id or slot.sequence <= self.retired_up_to
+        return replace(slot, retired=foreign)
 
-    def _write(self, target: int, header: bytes, payload: bytes) -> None:
-        flash = self.flash
-        flash.erase(target, PAYLOAD_OFFSET + len(payload))
-        flash.program(target, PAYLOAD_OFFSET, payload)
-        flash.sync()
-        flash.program(target, 0, header)
-        flash.sync()
-        if not self._read_slot(target).usable:
-            raise StoreError(
-                f"slot {target} does not hold what was written to it: the memory is worn or "
-                "damaged; replace the card or choose another --store"
-            )
+    def _copy(self, active: Slot, spared: Slot) -> int:
+        """The active factors a second time, under the same number: one of the two may be erased."""
+        payload = self.all.payload(active)
+        if active.header is None or payload is None:
+            raise StoreError(f"slot {active.index} cannot be read any more; calibrate again")
+        return self.all.write(spared, active.header, payload)
 
-    def _read_slot(self, index: int) -> Slot:
-        begin = self.flash.read(index, 0, RETIRED_OFFSET + len(LIVE_WORD))
-        header = decode(begin[:HEADER_BYTES], self.flash.slot_bytes)
-        if header is None:
-            return Slot(index, None, whole=False, retired=False)
-        # A word that was torn while it was cleared counts as cleared.
-        retired = begin[RETIRED_OFFSET:] != LIVE_WORD
-        foreign = header.bundle_id != self.bundle_id or header.sequence <= self.retired_up_to
-        return Slot(index, header, self._is_whole(index, header), retired or foreign)
 
-    def _is_whole(self, index: int, header: SlotHeader) -> bool:
-        check = 0
-        for begin in range(0, header.payload_bytes, _CHUNK_BYTES):
-            length = min(_CHUNK_BYTES, header.payload_bytes - begin)
-            check = zlib.crc32(self.flash.read(index, PAYLOAD_OFFSET + begin, length), check)
-        return check == header.payload_crc32
+def _usable(slots: tuple[Slot, ...]) -> list[Slot]:
+    found = [slot for slot in slots if slot.usable]
+    return sorted(found, key=lambda slot: slot.sequence, reverse=True)
+
+
+def _targets(slots: tuple[Slot, ...]) -> tuple[Slot, Slot | None]:
+    """The slot for new factors, and where the active ones are copied first, if they must be.
+
+    What is not usable is overwritten first, the least worn first; then the oldest. A slot that is
+    far more worn than another leaves its turn to that one, and if that is the active one it gives
+    the active factors a home instead.
+    """
+    usable = _usable(slots)
+    active = usable[0] if usable else None
+    good = [slot for slot in slots if not slot.bad]
+    free = [slot for slot in good if active is None or slot.index != active.index]
+    if not free:
+        raise StoreError(
+            "no slot is left that new factors can be written to: the memory is worn; replace it, "
+            "or choose another --store. The active factors stay"
+        )
+
+    def first(slot: Slot) -> tuple[bool, int, int]:
+        kept = slot.usable and active is not None and slot.sequence != active.sequence
+        return kept, 0 if kept else slot.wear, slot.sequence
+
+    target, least = min(free, key=first), min(good, key=lambda slot: slot.wear)
+    if target.wear - least.wear < WEAR_SPREAD:
+        return target, None
+    if active is not None and least.index == active.index:
+        return least, target
+    return least, None

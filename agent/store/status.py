@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.store.durable import disk_errors
-from agent.store.layout import our_files
 from agent.store.slots import Slot
 from agent.store.state import State
 from agent.store.store import Store
@@ -16,7 +14,7 @@ from agent.store.store import Store
 class StoreStatus:
     """What is in a store."""
 
-    directory: Path
+    path: Path
     state: State
     sequence: int
     """Of the active factors; 0 where none are."""
@@ -38,15 +36,13 @@ def status_of(store: Store) -> StoreStatus:
     slots = store.factor_slots()
     numbers = slots.available()
     past = store.read_history()
-    with disk_errors(f"read {store.directory}"):
-        used = sum(path.stat().st_size for path in our_files(store.directory))
     return StoreStatus(
-        directory=store.directory,
+        path=store.path,
         state=state,
         sequence=numbers[0] if numbers else 0,
         older=tuple(numbers[1:]),
         slots=slots.slots(),
-        bytes_used=used,
+        bytes_used=store.backing.bytes_used(),
         history_entries=len(past.entries),
         damaged_history_lines=past.damaged_lines,
     )

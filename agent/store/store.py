@@ -1,11 +1,10 @@
-"""The store: the directory on the board that holds all that lasts.
+"""The store: what lasts on the board, in a directory, an image file, a partition or a NOR flash.
 
-    state.json              what is installed; replacing it is the installation
-    bundle-<12 digits>.npp  the bundle that state.json names
-    factors.0, factors.1    the factor slots
-    buffer.bin              the sample buffer
-    history.jsonl           what happened
-    lock                    held while something is changed
+    state     what is installed; replacing it is the installation
+    bundle    the one that the state names
+    factors   in slots
+    buffer    the samples
+    history   what happened
 
 Nothing here locks by itself: who changes something does it inside `with store.lock():`.
 """
@@ -19,16 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import BundleError, NoBundleError, StoreError, StoreVersionError
-from agent.store import buffer_file, history
-from agent.store.directory_flash import DirectoryFlash
 from agent.store.disk import SYSTEM_DISK, Disk
-from agent.store.durable import make_directories, replace_file
-from agent.store.layout import check_ours, is_store, remove_leftovers, remove_store
-from agent.store.lock import locked
+from agent.store.medium import Medium
 from agent.store.slots import Commit, FactorSlots, Rollback, StoredFactors
-from agent.store.state import State, read_state, write_state
+from agent.store.state import State, Trust, decode_state, encode_state
+from agent.store.trusted import accepted, pinned
 
 if TYPE_CHECKING:
+    from agent.store.backing import Backing
     from agent.store.buffer_file import StoredBuffer
     from agent.store.bundle import Bundle
     from agent.store.history import History
@@ -38,33 +35,52 @@ _NO_BUNDLE = "0" * 64
 
 @dataclass(frozen=True)
 class Store:
-    """A store in a directory, which need not exist yet."""
+    """A store in a directory, which need not exist yet, or in an image, which must."""
 
-    directory: Path
+    path: Path
+    """The directory, the image file or the device."""
     disk: Disk = SYSTEM_DISK
+    medium: Medium | None = None
+    """An image that is not in a file."""
+
+    @property
+    def directory(self) -> Path:
+        """The same as `path`, for who knows that the store is a directory."""
+        return self.path
+
+    @property
+    def backing(self) -> Backing:
+        """The place behind the path, as it is now."""
+        from agent.store.backings import backing_of  # noqa: PLC0415 - it imports all of them
+
+        return backing_of(self.path, self.disk, self.medium)
 
     @contextlib.contextmanager
-    def lock(self, *, create: bool = False) -> Iterator[None]:
+    def lock(self, *, create: bool = False, check: bool = True) -> Iterator[None]:
         """Keep all others from changing the store.
 
         Args:
             create: make the directory where there is none, to install into.
+            check: refuse what is not ours or can be written by all; only a repair does not.
 
         Raises:
             StoreLockedError: another process holds the store.
             NoBundleError: there is no such store, and none was to be made.
             NotAStoreError: the directory holds the state of something else.
+            UntrustedStoreError: every user can write it.
             StoreError: the directory cannot be made or written.
         """
+        backing = self.backing
         if create:
-            make_directories(self.directory, self.disk)
-        elif not is_store(self.directory):
+            backing.make()
+        elif not backing.is_store():
             raise NoBundleError(
-                f"there is no store in {self.directory}; 'npp-agent install FILE.npp --store "
-                f"{self.directory}' makes one"
+                f"there is no store in {self.path}; 'npp-agent install FILE.npp --store "
+                f"{self.path}' makes one"
             )
-        check_ours(self.directory, self.disk)
-        with locked(self.directory):
+        if check:
+            backing.check_ours()
+        with backing.locked():
             yield
 
     def state(self) -> State:
@@ -75,7 +91,10 @@ class Store:
             StoreVersionError: the store was written in another format.
             StoreError: the state is damaged or cannot be read.
         """
-        return read_state(self.directory, self.disk)
+        backing = self.backing
+        line = backing.read_state()
+        backing.check_ours()
+        return decode_state(line, self.path)
 
     def bundle(self) -> Bundle:
         """The installed bundle, every part checked.
@@ -86,32 +105,46 @@ class Store:
         """
         state = self.state()
         try:
-            return self._open(state)
+            return self.backing.read_bundle(state)
         except BundleError:
             # An installation may have come between reading the state and opening the bundle.
             newer = self.state()
             if newer == state:
                 raise
-            return self._open(newer)
+            return self.backing.read_bundle(newer)
 
-    def install(self, bundle: Bundle, chip: Mapping[str, Any]) -> State:
+    def install(
+        self,
+        bundle: Bundle,
+        chip: Mapping[str, Any],
+        *,
+        origin: Bundle | None = None,
+        public_key: bytes | None = None,
+    ) -> State:
         """Make this the installed bundle; factors from before are retired, the history stays.
 
         Args:
             bundle: an opened, verified bundle.
             chip: the description of the chip, anything JSON can hold.
+            origin: the bundle that this one was made of here, whose signature counts.
+            public_key: from now on only what this key has signed is installed.
 
         Raises:
+            BundleError: the store knows a key, and this bundle is not signed with it, or is older.
             StoreVersionError: the store was written in another format.
             StoreError: the disk refuses; what was installed before still is.
         """
-        check_ours(self.directory, self.disk)
-        state = State(bundle.id, chip, self._newest_sequence(), {})
-        replace_file(self.directory / state.bundle_file, bundle.data, self.disk)
-        write_state(self.directory, state, self.disk)
+        backing = self.backing
+        backing.check_ours()
+        installed, retired_up_to, trust = self._installed()
+        trust = accepted(origin or bundle, pinned(trust, public_key))
+        state = State(bundle.id, chip, self._newest_sequence(retired_up_to), {}, trust)
+        line = encode_state(state)
+        backing.write_bundle(bundle, installed)
+        backing.write_state(line)
         # What is left over takes room and does no harm; the next installation tries again.
         with contextlib.suppress(StoreError):
-            remove_leftovers(self.directory, state.bundle_file, self.disk)
+            backing.remove_leftovers(state)
         return state
 
     def remember(self, values: Mapping[str, Any]) -> State:
@@ -123,7 +156,7 @@ class Store:
         state = self.state()
         newer = replace(state, remembered={**state.remembered, **values})
         if newer != state:
-            write_state(self.directory, newer, self.disk)
+            self.backing.write_state(encode_state(newer))
         return newer
 
     def factor_slots(self) -> FactorSlots:
@@ -133,7 +166,7 @@ class Store:
             StoreError: as for `state`.
         """
         state = self.state()
-        return FactorSlots(self._flash(), state.bundle_id, state.retired_up_to)
+        return FactorSlots(self.backing.flash(), state.bundle_id, state.retired_up_to)
 
     def load_factors(self) -> StoredFactors | None:
         """The active factors, or None.
@@ -166,7 +199,7 @@ class Store:
         Raises:
             StoreError: as for `state`.
         """
-        return buffer_file.read_buffer(self.directory, self.state().bundle_id, self.disk)
+        return self.backing.read_buffer(self.state().bundle_id)
 
     def write_buffer(self, payload: bytes) -> int:
         """Replace the sample buffer's bytes; returns the bytes written.
@@ -175,7 +208,7 @@ class Store:
             StoreError: nothing is installed, it is too large, or the disk refuses.
         """
         identity = self.state().bundle_id
-        return buffer_file.write_buffer(self.directory, identity, payload, self.disk)
+        return self.backing.write_buffer(identity, payload)
 
     def read_history(self) -> History:
         """What happened, oldest first.
@@ -183,7 +216,7 @@ class Store:
         Raises:
             StoreError: the file cannot be read.
         """
-        return history.read_history(self.directory, self.disk)
+        return self.backing.read_history()
 
     def append_history(self, entry: Mapping[str, Any]) -> int:
         """Add an entry to the history; an int under `sequence` keeps that number from reuse.
@@ -191,46 +224,41 @@ class Store:
         Raises:
             StoreError: it is too large or no JSON, or the disk refuses.
         """
-        return history.append_history(self.directory, entry, self.disk)
+        return self.backing.append_history(entry)
 
     def uninstall(self) -> None:
         """Remove every file of the store, and the directory if nothing else is in it.
+
+        An image stays, formatted and empty.
 
         Raises:
             NotAStoreError: this is no store.
             StoreError: the disk refuses.
         """
-        remove_store(self.directory, self.disk)
+        self.backing.remove()
 
-    def _open(self, state: State) -> Bundle:
-        from agent.store.bundle import open_bundle  # noqa: PLC0415 - few commands need a bundle
-
-        bundle = open_bundle(self.directory / state.bundle_file)
-        if bundle.id != state.bundle_id:
-            raise BundleError(
-                f"{state.bundle_file} in {self.directory} has id {bundle.id[:12]}, installed was "
-                f"{state.bundle_id[:12]}; install the bundle again"
-            )
-        return bundle
-
-    def _newest_sequence(self) -> int:
-        """The largest sequence number that any factors here have or had.
+    def _installed(self) -> tuple[str | None, int, Trust | None]:
+        """The id of the installed bundle, what is retired, whom we trust; None where unknown.
 
         Raises:
             StoreVersionError: the store was written in another format.
+            StoreError: the disk refuses to read, so what is there may be whole.
         """
         try:
-            retired_up_to = self.state().retired_up_to
+            state = self.state()
         except StoreVersionError:
             raise
-        except StoreError:  # nothing installed, or damaged: installing is the way out
-            retired_up_to = 0
-        slots = FactorSlots(self._flash(), _NO_BUNDLE).slots()
+        except StoreError as error:
+            if isinstance(error.__cause__, OSError):
+                raise
+            return None, 0, None  # nothing installed, or damaged: installing is the way out
+        return state.bundle_id, state.retired_up_to, state.trust
+
+    def _newest_sequence(self, retired_up_to: int) -> int:
+        """The largest sequence number that any factors here have or had."""
+        slots = FactorSlots(self.backing.flash(), _NO_BUNDLE).slots()
         return max(retired_up_to, self._newest_in_history(), *(slot.sequence for slot in slots))
 
     def _newest_in_history(self) -> int:
         numbers = [entry.get("sequence") for entry in self.read_history().entries]
         return max((number for number in numbers if type(number) is int), default=0)
-
-    def _flash(self) -> DirectoryFlash:
-        return DirectoryFlash(self.directory, self.disk)

@@ -1,7 +1,8 @@
-"""From a float model file and a data file to a bundle."""
+"""From a model file and a data file to a bundle."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,16 +11,20 @@ from numpy.typing import NDArray
 
 from agent.data_file import read_data
 from agent.errors import InputError
-from agent.runtimes.names import CIM, ONNXRUNTIME
+from agent.runtimes.names import CIM, ONNXRUNTIME, TFLITE
 from agent.runtimes.output_codes import FILE_NAME, encode_output_codes
 from agent.store.package import Package
 from agent.workstation.level_training import TrainingChoice, level_training
+from agent.workstation.target import EMULATED_CHIP, Target
+from agent.workstation.tolerance import with_tolerance
+from calib.given import Prescribed
 from calib.graph.model import Graph
-from calib.importers.load import load_model
+from calib.importers.load import load_source
 from calib.output_ranges import output_codes
 from calib.packed import PackedNetwork
 from calib.prepare import PackOptions, prepare
 from calib.schemes.names import CHANNELWISE
+from calib.train.levels import LevelTraining
 
 PHASES = 4
 """How often `pack` tells what it does next."""
@@ -32,10 +37,10 @@ def pack(  # noqa: PLR0913  # what a user says on one command line
     options: PackOptions,
     tell: Callable[[str], None] = lambda _: None,
     *,
-    runtime: str = CIM,
+    target: Target = EMULATED_CHIP,
     training: TrainingChoice | None = None,
 ) -> Package:
-    """Pack a float `.onnx` or `.tflite` model.
+    """Pack an `.onnx` or `.tflite` model.
 
     Args:
         model: the model's file.
@@ -43,26 +48,54 @@ def pack(  # noqa: PLR0913  # what a user says on one command line
         key: of the arrays in the data file, if they have one.
         options: what the user chose.
         tell: is told what is being done.
-        runtime: what is to run the main path, one of `RUNTIMES`.
+        target: what is to run it.
         training: of scheme `channelwise`.
 
     Raises:
-        InputError: the data file cannot be used, or the runtime cannot run the scheme.
+        InputError: the data file, the model, the scheme or a limit of time cannot be used with this
+            runtime.
         CalibError: the model cannot be read, or the samples do not fit it.
     """
-    if options.scheme == CHANNELWISE and runtime != CIM:
+    _check_target(options, target)
+    for_tflite = target.runtime == TFLITE
+    source = load_source(model, fold=not for_tflite)
+    data = read_data(samples, key)
+    if for_tflite:
+        # It needs the TFLite schema, which is not there where only ONNX models are packed.
+        making = importlib.import_module("agent.workstation.tflite.making")
+        network, files = making.made_for_tflite(source, data, options, target, tell)
+        seen = data.x[: network.references.count].astype(np.float32)
+        package = Package(network, model.stem, target.runtime, files)
+        return with_tolerance(package, output_codes(source.graph, network, seen))
+    fixed = Prescribed(source.codes)
+    fixed.check(options.scheme, options.activation_bits)
+    learner = _learner(source.graph, key, options, training)
+    network = prepare(
+        source.graph, data.x, data.y, options, tell, prescribed=fixed, learner=learner
+    )
+    files = runtime_files(target.runtime, source.graph, network, data.x)
+    return with_tolerance(Package(network, model.stem, target.runtime, files))
+
+
+def _learner(
+    graph: Graph, key: str | None, options: PackOptions, training: TrainingChoice | None
+) -> LevelTraining | None:
+    if training is None:
+        return None
+    return level_training(graph, read_data(training.data, key), options, training)
+
+
+def _check_target(options: PackOptions, target: Target) -> None:
+    if options.scheme == CHANNELWISE and target.runtime != CIM:
         raise InputError(
-            f"the runtime {runtime} has no kernels whose channels differ in bits: pack with "
+            f"the runtime {target.runtime} has no kernels whose channels differ in bits: pack with "
             f"--runtime {CIM}, or with --scheme int8 or int4"
         )
-    graph = load_model(model)
-    data = read_data(samples, key)
-    learner = None
-    if training is not None:
-        learner = level_training(graph, read_data(training.data, key), options, training)
-    network = prepare(graph, data.x, data.y, options, tell, learner)
-    files = runtime_files(runtime, graph, network, data.x)
-    return Package(network, model.stem, runtime, files)
+    if options.slowdown is not None and target.runtime != ONNXRUNTIME:
+        raise InputError(
+            f"--budget-slowdown is measured on the board by the runtime {ONNXRUNTIME}, not by "
+            f"{target.runtime}: leave it out, and limit --budget-mac-share"
+        )
 
 
 @np.errstate(under="ignore")  # a number too small for its type is zero

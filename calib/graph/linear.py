@@ -23,6 +23,8 @@ from calib.graph.operations.access import integer, number
 from calib.graph.operations.geometry import window_of
 from calib.graph.window import Window, windows
 
+_LINEAR = frozenset({"Conv", "Gemm", "MatMul"})
+
 
 @dataclass(frozen=True)
 class LinearLayer:
@@ -135,8 +137,14 @@ def linear_layers(graph: Graph) -> tuple[LinearLayer, ...]:
     return tuple(layer for layer in found if layer is not None)
 
 
+def uncorrected(graph: Graph) -> tuple[str, ...]:
+    """Nodes that are as linear as a layer, and have no surrogate: products of computed tensors."""
+    known = {layer.name for layer in linear_layers(graph)}
+    return tuple(n.name for n in graph.nodes if n.op in _LINEAR and n.name not in known)
+
+
 def _layer_of(graph: Graph, node: Node, known: dict[str, tuple[int, ...]]) -> LinearLayer | None:
-    if node.op not in {"Conv", "Gemm", "MatMul"} or node.inputs[0] in graph.constants:
+    if node.op not in _LINEAR or node.inputs[0] in graph.constants:
         return None
     constants = [graph.constants.get(name) if name else None for name in node.inputs[1:]]
     if constants[0] is None or (len(constants) > 1 and node.inputs[2] and constants[1] is None):

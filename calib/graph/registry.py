@@ -15,6 +15,11 @@ Attributes = Mapping[str, Attribute]
 Forward = Callable[[Inputs, Attributes], tuple[Array, ...]]
 
 
+NOT_SUPPORTED = "which is not supported"
+LINEAR = frozenset({"ConvTranspose", "DeformConv", "Einsum", "GRU", "LSTM", "RNN"})
+"""Operations that hold linear layers of other forms than ours."""
+
+
 @dataclass(frozen=True)
 class Tape:
     """What a vector-Jacobian product needs to know of one run of a node."""
@@ -84,8 +89,9 @@ def operation_of(node: Node) -> Operation:
     """
     table = operations()
     if node.op not in table:
+        linear = node.op in LINEAR
+        why = "which is linear and which no surrogate here corrects" if linear else NOT_SUPPORTED
         raise UnsupportedError(
-            f"node {node.name!r} is a {node.op}, which is not supported; supported are: "
-            + ", ".join(table)
+            f"node {node.name!r} is a {node.op}, {why}; supported are: " + ", ".join(table)
         )
     return table[node.op]

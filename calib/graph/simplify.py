@@ -17,13 +17,19 @@ _TRIAL_BATCH = 3
 """Samples of the run that finds shapes; odd, so that it is not taken for another axis."""
 
 
-def simplify(graph: Graph) -> Graph:
-    """All passes: dead nodes, identities, pairs of transposes, explicit pads, folded layers."""
+def simplify(graph: Graph, *, fold: bool = True) -> Graph:
+    """All passes: dead nodes, identities, pairs of transposes, explicit pads, folded layers.
+
+    Args:
+        graph: the network.
+        fold: take what follows a layer into its weights; else they stay as they are.
+    """
     graph = merge_transposes(drop_dead(graph))
     trial = _trial(graph)
     graph = drop_identities(graph, trial)
     graph = explicit_pads(graph, trial)
-    graph = fold_into_linear(graph, {name: value.ndim for name, value in trial.items()})
+    if fold:
+        graph = fold_into_linear(graph, {name: value.ndim for name, value in trial.items()})
     return drop_dead(graph)
 
 

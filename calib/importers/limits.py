@@ -8,6 +8,9 @@ from collections.abc import Iterable
 from calib.errors import GraphError
 from calib.graph.model import Array, Node
 
+LARGEST_BYTES = 1 << 31
+"""Of a model: both formats count their bytes in 32 bits with a sign."""
+
 LARGEST_ELEMENTS = 1 << 27
 """Elements of one tensor at most: half a gigabyte of float32."""
 

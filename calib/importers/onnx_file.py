@@ -20,6 +20,7 @@ from onnx import (
 )
 
 from calib.errors import GraphError, UnsupportedError
+from calib.importers.limits import LARGEST_BYTES
 
 OLDEST_OPSET = 11
 _CONVERTED_OPSET = 13
@@ -89,6 +90,12 @@ def _load_external(model: ModelProto, path: Path) -> None:
     if not external:
         return
     names = {entry.value for t in external for entry in t.external_data if entry.key == "location"}
+    size = sum(_file_bytes(path.parent / name) for name in names)
+    if size > LARGEST_BYTES:
+        raise GraphError(
+            f"{path} keeps {size} bytes in other files ({', '.join(sorted(names))}), and "
+            f"a model has at most {LARGEST_BYTES}: pack a smaller one"
+        )
     try:
         external_data_helper.load_external_data_for_model(model, str(path.parent))
     except (OSError, ValueError, RuntimeError, checker.ValidationError) as error:
@@ -96,6 +103,14 @@ def _load_external(model: ModelProto, path: Path) -> None:
             f"{path} keeps weights in other files ({', '.join(sorted(names))}), and they cannot be "
             "read; copy them beside the model"
         ) from error
+
+
+def _file_bytes(path: Path) -> int:
+    """0 for what cannot be read: that is said when it is."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _tensors(model: ModelProto) -> Iterator[TensorProto]:

@@ -100,6 +100,23 @@ class Builder:
         )
         return made
 
+    def alias(self, tensor: int, source: int) -> None:
+        """Say that a tensor has the values of another one."""
+        value = self.value(source)
+        if value is not None:
+            self.set_value(tensor, value)
+            return
+        for known in (self._first, self._last):
+            if source in known:
+                known[tensor] = known[source]
+
+    @property
+    def carriers(self) -> dict[int, tuple[str, ...]]:
+        """By number of a computed tensor: what carries its values, the file's own layout first."""
+        tensors = {**self._first, **self._last}
+        forms = (self._last, self._first)
+        return {t: tuple(form[t] for form in forms if t in form) for t in tensors}
+
     def define(self, tensor: int, name: str, *, first: bool = False) -> None:
         """Say what carries a tensor of the file, channels first or as the file has it."""
         (self._first if first else self._last)[tensor] = name

@@ -1,18 +1,20 @@
-"""A float TFLite model as a graph."""
+"""A TFLite model as a graph: a float one, or what the codes of a quantised one stand for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from calib.errors import GraphError, UnsupportedError
-from calib.graph.model import Graph, Port
+from calib.graph.model import Array, Graph, Port
 from calib.importers import tflite_elementwise as elementwise
 from calib.importers import tflite_shapes as moves
 from calib.importers import tflite_windows as windows
 from calib.importers.batch import free_batch
 from calib.importers.tflite_builder import Builder
 from calib.importers.tflite_file import Model, Operator, Tensor, read_tflite
+from calib.importers.tflite_forms import check_form
 
 Handler = Callable[[Builder, Operator], None]
 
@@ -25,7 +27,7 @@ HANDLERS: dict[str, Handler] = {
     "CONCATENATION": moves.concatenation,
     "CONV_2D": windows.convolution,
     "DEPTHWISE_CONV_2D": windows.depthwise,
-    "DEQUANTIZE": moves.dequantize,
+    "DEQUANTIZE": moves.requantised,
     "EXPAND_DIMS": moves.reshape,
     "FULLY_CONNECTED": windows.fully_connected,
     "GATHER": moves.gather,
@@ -36,6 +38,7 @@ HANDLERS: dict[str, Handler] = {
     "MEAN": elementwise.reduction,
     "PAD": moves.padding,
     "PADV2": moves.padding,
+    "QUANTIZE": moves.requantised,
     "RESHAPE": moves.reshape,
     "RSQRT": elementwise.reciprocal_root,
     "SLICE": moves.cut,
@@ -56,7 +59,7 @@ def read_graph(content: bytes, path: Path) -> Graph:
 
     Raises:
         GraphError: the file is damaged or contradicts itself.
-        UnsupportedError: a quantised model, an operator or a form of it that is not implemented.
+        UnsupportedError: an operator, or a form of quantisation, that is not implemented.
     """
     return free_batch(graph_of(read_tflite(content, str(path)), path.stem))
 
@@ -66,17 +69,46 @@ def graph_of(model: Model, name: str) -> Graph:
 
     Raises:
         GraphError: the file contradicts itself.
-        UnsupportedError: a quantised model, an operator or a form of it that is not implemented.
+        UnsupportedError: an operator, or a form of quantisation, that is not implemented.
     """
+    return traced(model, name).graph
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A model's graph, and where in the file each part of it comes from."""
+
+    graph: Graph
+    carriers: Mapping[int, tuple[str, ...]]
+    """By number of a computed tensor: what has its values, as the file lays them out or not."""
+
+    constants: Mapping[int, Array]
+    """By number of a constant tensor: its values, dequantised."""
+
+    operators: Mapping[str, int]
+    """By name of a node: the number of its operator."""
+
+    live: tuple[int, ...]
+    """The operators that the output needs."""
+
+
+def traced(model: Model, name: str) -> Origin:
+    """The graph of a model with its origin, see `graph_of`."""
     source, result = _ends(model)
-    _check_float(model)
+    check_form(model)
     builder = Builder(model)
     port = Port(builder.reserve(_port_name(model.tensors[source])), model.tensors[source].shape)
     builder.define(source, port.name)
-    for operator in _live(model, result):
-        _add(builder, operator)
+    live = _live(model, result)
+    operators: dict[str, int] = {}
+    for number in live:
+        before = len(builder.nodes)
+        _add(builder, model.operators[number])
+        operators.update((node.name, number) for node in builder.nodes[before:])
     output = builder.last(result)
-    return Graph(name, port, output, tuple(builder.nodes), builder.constants)
+    graph = Graph(name, port, output, tuple(builder.nodes), builder.constants)
+    constants = {t: v for t in range(len(model.tensors)) if (v := builder.value(t)) is not None}
+    return Origin(graph, builder.carriers, constants, operators, tuple(live))
 
 
 def _ends(model: Model) -> tuple[int, int]:
@@ -90,32 +122,12 @@ def _ends(model: Model) -> tuple[int, int]:
     return model.inputs[0], model.outputs[0]
 
 
-def _check_float(model: Model) -> None:
-    """Raise UnsupportedError unless the tensors that are computed are float."""
-    for tensor in (model.tensors[model.inputs[0]], *model.tensors):
-        if tensor.value is None and tensor.quantization and tensor.type != "FLOAT32":
-            raise UnsupportedError(
-                f"the model is quantised already (tensor {tensor.name!r} is {tensor.type}); give "
-                "the float model, from which the quantised one was made"
-            )
-    source = model.tensors[model.inputs[0]]
-    if source.type != "FLOAT32":
-        raise UnsupportedError(
-            f"the model's input {source.name!r} is {source.type}; only FLOAT32 is supported"
-        )
-    if not source.shape or min(source.shape) < 1 or -1 in source.signature[1:]:
-        raise UnsupportedError(
-            f"the model's input {source.name!r} has shape {list(source.signature)}; all sizes but "
-            "the first, the batch, must be fixed: export the model with a fixed input shape"
-        )
-
-
-def _live(model: Model, result: int) -> list[Operator]:
+def _live(model: Model, result: int) -> list[int]:
     """The operators that the output needs; a RESHAPE needs no computed shape."""
     needed, live = {result}, []
-    for operator in reversed(model.operators):
+    for number, operator in reversed(list(enumerate(model.operators))):
         if needed.intersection(operator.outputs):
-            live.append(operator)
+            live.append(number)
             count = 1 if HANDLERS.get(operator.code) is moves.reshape else None
             needed.update(operator.inputs[:count])
     return live[::-1]

@@ -6,7 +6,7 @@ import numpy as np
 
 from calib.errors import GraphError, UnsupportedError
 from calib.graph.model import Array
-from calib.importers.tflite_builder import Builder, dequantised, slots
+from calib.importers.tflite_builder import Builder, slots
 from calib.importers.tflite_file import Operator
 from calib.importers.tflite_windows import finish
 
@@ -169,8 +169,6 @@ def _adjoint(builder: Builder, tensor: int, name: str) -> str:
     return builder.node("Transpose", f"{source}/adjoint", [source], perm=perm)[0]
 
 
-def dequantize(builder: Builder, operator: Operator) -> None:
-    """DEQUANTIZE of a constant: weights that are stored as integers or half floats."""
-    value = builder.known(operator.inputs[0], "input")
-    quantization = builder.model.tensors[operator.inputs[0]].quantization
-    builder.set_value(operator.outputs[0], dequantised(value, quantization))
+def requantised(builder: Builder, operator: Operator) -> None:
+    """QUANTIZE and DEQUANTIZE: the same values, for activations are taken as float here."""
+    builder.alias(operator.outputs[0], operator.inputs[0])

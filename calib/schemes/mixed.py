@@ -140,6 +140,16 @@ class MixedLayer:
         """Weight bits times activation bits, summed over the weights."""
         return sum(level.codes.size * level.bits**2 for level in self.levels)
 
+    @property
+    def limits(self) -> tuple[Float32, Float32]:
+        """[groups · d], beside rows laid out so: as `ActivationCode.limits`, of each channel."""
+        groups = len(self.levels[0].steps)
+        ends = np.empty((2, groups, self.taps, self.channels), np.float32)
+        for level in self.levels:
+            for end, code in zip(ends, (-0.5, level.highest + 0.5), strict=True):
+                end[..., level.channels] = (code - level.zero_point) * level.steps[:, None]
+        return ends[0].reshape(-1), ends[1].reshape(-1)
+
     def values(self) -> Float32:
         """The weights that stand for the codes, rows as in the layer: [groups, d, m]."""
         groups, _, outputs = self.levels[0].codes.shape

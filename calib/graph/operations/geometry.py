@@ -9,12 +9,16 @@ from calib.graph.operations.access import integer, integers, text
 from calib.graph.registry import Attributes
 from calib.graph.window import Window
 
+LARGEST_PAD = 1 << 14
+"""A damaged pad must not fill the memory."""
+
 
 def window_of(attributes: Attributes, kernel: tuple[int, ...], spatial: tuple[int, ...]) -> Window:
     """The window with `auto_pad` worked out for an input of spatial size `spatial`.
 
     Raises:
-        GraphError: the attributes do not fit the number of axes, or a size is below 1.
+        GraphError: the attributes do not fit the number of axes, a size is below 1, or a pad too
+            large to be meant.
     """
     axes = len(kernel)
     window = Window(
@@ -28,6 +32,10 @@ def window_of(attributes: Attributes, kernel: tuple[int, ...], spatial: tuple[in
         raise GraphError(
             f"a kernel of {axes} axes does not fit an input of {len(spatial)} spatial axes with "
             f"strides {window.strides}, pads {window.pads} and dilations {window.dilations}"
+        )
+    if max(map(abs, window.pads), default=0) > LARGEST_PAD:
+        raise GraphError(
+            f"pads of {window.pads}: each is at most {LARGEST_PAD}; the model is damaged"
         )
     if min((*window.kernel, *window.strides, *window.dilations), default=1) < 1:
         raise GraphError(

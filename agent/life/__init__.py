@@ -1,0 +1,1 @@
+"""One emulated chip's long life on an accelerated clock, with and without an agent beside it."""

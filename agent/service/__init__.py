@@ -1,0 +1,1 @@
+"""The agent as a service: sources, answers, canaries, policy, and what systemd wants to hear."""

@@ -1,0 +1,1 @@
+"""Rooms of the benchmark of runtimes (tools/bench_runtimes.py)."""
