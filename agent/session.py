@@ -16,7 +16,7 @@ import numpy as np
 
 from agent.allocator import keep_freed_memory
 from agent.buffer import SampleBuffer
-from agent.chip import chip_of
+from agent.chip import emulated_chip
 from agent.conditions import changed, check_given, named, remembered_conditions
 from agent.drift import Drift, baseline_of, drift
 from agent.errors import StoreError
@@ -161,11 +161,12 @@ def open_session(store: Store, **given: float | None) -> Session:
     """
     state, bundle = _installed(store)
     package = with_memory(read_package(bundle))
+    del bundle  # nothing of it is needed any more, and runtimes need memory
     check_given(given, package.runtime)
     history = store.read_history().entries
     remembered = remembered_conditions(state.remembered)
     conditions = changed(remembered, given)
-    chip = chip_of(state.chip)
+    chip = emulated_chip(state.chip, package.runtime)
     sequence, factors, factor_warning = active_factors(store, package.network)
     buffer, buffer_warning = stored_buffer(store)
     # The same store gives the same result, and the next calibration draws anew.
@@ -189,7 +190,7 @@ def open_session(store: Store, **given: float | None) -> Session:
         loop=loop,
         warnings=(
             *(warning for warning in (factor_warning, buffer_warning) if warning is not None),
-            *cautions(chip, conditions),
+            *(() if chip is None else cautions(chip, conditions)),
         ),
     )
 

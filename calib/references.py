@@ -110,9 +110,12 @@ def draw_positions(
     drawn: dict[str, Indices] = {}
     for layer in layers:
         count = min(per_sample, layer.positions)
-        order = generator.random((samples, layer.positions)).argsort(axis=1)[:, :count]
         kind = np.uint16 if position_bytes(layer) == 2 else np.uint32
-        drawn[layer.name] = np.sort(order, axis=1).astype(kind)
+        drawn[layer.name] = np.empty((samples, count), kind)
+        for start in range(0, samples, BLOCK_SAMPLES):  # of all at once there would be megabytes
+            some = drawn[layer.name][start : start + BLOCK_SAMPLES]
+            order = generator.random((len(some), layer.positions)).argsort(axis=1)[:, :count]
+            some[:] = np.sort(order, axis=1)
     return drawn
 
 
