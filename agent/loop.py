@@ -105,7 +105,8 @@ class ClosedLoop:
     clock: Callable[[], float]
     """Seconds; only differences and order matter."""
 
-    generator: np.random.Generator
+    generator: np.random.Generator | Callable[[], np.random.Generator]
+    """What draws samples, or what makes that once it is needed."""
 
     def measure(self) -> Judgement:
         """How the chip does now, on samples that no fit has seen."""
@@ -181,7 +182,8 @@ class ClosedLoop:
             )
         held = [sample.index for sample in self.buffer.samples if sample.origin is Origin.REFERENCE]
         usable = known.of(np.array(held, np.intp))
-        return select(request.select, usable, request.samples, self.generator)
+        made = self.generator() if callable(self.generator) else self.generator
+        return select(request.select, usable, request.samples, made)
 
     def _plan(
         self, request: CalibrationRequest, chosen: tuple[Chosen, ...]

@@ -7,6 +7,7 @@ the active factors and the sample buffer. Who changes the store locks it first.
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -170,10 +171,13 @@ def open_session(store: Store, **given: float | None) -> Session:
     sequence, factors, factor_warning = active_factors(store, package.network)
     buffer, buffer_warning = stored_buffer(store)
     # The same store gives the same result, and the next calibration draws anew.
-    generator = np.random.default_rng([package.network.seed, len(history)])
+    seeds = [package.network.seed, len(history)]
+    generator = functools.cache(lambda: np.random.default_rng(seeds))  # seldom needed, and large
     loop = ClosedLoop(
         network=package.network,
-        runtime=runtime_of(package, chip, conditions, generator.spawn(1)[0]),
+        runtime=runtime_of(
+            package, chip, conditions, None if chip is None else generator().spawn(1)[0]
+        ),
         factors=factors,
         buffer=buffer,
         clock=_clock(),

@@ -18,6 +18,7 @@ from calib.decision import Decision, decision_graph
 from calib.graph.executor import gradients, run
 from calib.graph.linear import LinearLayer, linear_layers
 from calib.graph.model import Graph
+from calib.uniform import UniformNumbers
 
 Float32 = NDArray[np.float32]
 Indices = NDArray[np.integer]
@@ -104,7 +105,10 @@ def position_bytes(layer: LinearLayer) -> int:
 
 
 def draw_positions(
-    layers: Sequence[LinearLayer], samples: int, per_sample: int, generator: np.random.Generator
+    layers: Sequence[LinearLayer],
+    samples: int,
+    per_sample: int,
+    generator: np.random.Generator | UniformNumbers,
 ) -> dict[str, Indices]:
     """For each layer, which positions of each sample are looked at: [samples, p], no repeats."""
     drawn: dict[str, Indices] = {}
@@ -247,6 +251,5 @@ def recompute_references(  # noqa: PLR0913 -- what makes references: a network, 
     """References that the float network recomputes; positions follow from the seed."""
     graph = decision_graph(network)
     layers = linear_layers(graph)
-    generator = np.random.default_rng(seed)
-    drawn = draw_positions(layers, len(samples.codes), positions, generator)
+    drawn = draw_positions(layers, len(samples.codes), positions, UniformNumbers(seed))
     return RecomputedReferences(graph, layers, decision, samples, held_back, drawn)

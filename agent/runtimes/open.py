@@ -16,7 +16,7 @@ def runtime_of(
     package: Package,
     chip: Chip | None,
     conditions: State,
-    generator: np.random.Generator,
+    generator: np.random.Generator | None,
     *,
     fast: bool = False,
 ) -> Runtime:
@@ -26,7 +26,7 @@ def runtime_of(
         package: what the bundle holds.
         chip: which chip; an emulator needs one.
         conditions: its age, temperature and supply.
-        generator: where read noise is drawn from.
+        generator: where read noise is drawn from; an emulator needs one.
         fast: compute in a statistically equal form where the chip's model has one.
 
     Raises:
@@ -51,6 +51,7 @@ def runtime_of(
     from agent.runtimes.cim import CimRuntime  # noqa: PLC0415 - see above
 
     assert chip is not None, "an emulator has a chip"
+    assert generator is not None, "and its noise"
     return CimRuntime(package.network, chip, conditions, generator, fast=fast)
 
 
