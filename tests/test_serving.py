@@ -37,6 +37,7 @@ def on_onnxruntime() -> tuple[PackedNetwork, Runtime]:
 MAKERS: dict[str, Callable[[], tuple[PackedNetwork, Runtime]]] = {
     "cim": lambda: emulated("mismatch-20"),
     "onnxruntime": on_onnxruntime,
+    "tflite": on_tflite,
 }
 
 
