@@ -91,7 +91,7 @@ def integers_of(
 
 def _least_scales(shift: NDArray[np.floating], step: float) -> NDArray[np.floating]:
     """Scales below which int32 would not hold the biases."""
-    return np.maximum(np.abs(shift) / LARGEST_BIAS, _SMALLEST_SCALE) / step
+    return np.asarray(np.maximum(np.abs(shift) / LARGEST_BIAS, _SMALLEST_SCALE) / step)
 
 
 def _integers(
