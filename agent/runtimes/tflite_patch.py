@@ -30,6 +30,12 @@ Array = NDArray[np.generic]
 def patched(content: bytes, places: Places, network: PackedNetwork, factors: Factors) -> bytes:
     """The file with these factors in it.
 
+    Args:
+        content: the file, in which the network's weights stand, see `check_places`.
+        places: where it has what.
+        network: what is in the bundle beside it.
+        factors: of its layers.
+
     Raises:
         RuntimeUnavailableError: a layer's factors do not fit into its branch.
     """
