@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from agent.errors import StoreError
+from agent.runtimes.names import CIM
 from device_models.array import Chip
 from device_models.errors import DeviceModelError
-from device_models.presets import preset
-from device_models.toml_file import find_device, load_device, names_file, to_toml
 
 IDEAL = "ideal"
 
@@ -29,6 +28,8 @@ def describe_chip(name: str, seed: int) -> dict[str, Any]:
     Raises:
         DeviceModelError: there is no such preset, or the file describes no device.
     """
+    from device_models.toml_file import find_device, names_file, to_toml  # noqa: PLC0415 - below
+
     model = Chip(find_device(name), seed).model
     if not names_file(name):
         return {"name": name, "seed": seed}
@@ -42,6 +43,10 @@ def chip_of(described: Mapping[str, Any]) -> Chip:
         StoreError: the description is not one of ours.
         DeviceModelError: this version has no such device.
     """
+    # Here, as a board without an emulated chip has no need of any device model.
+    from device_models.presets import preset  # noqa: PLC0415
+    from device_models.toml_file import load_device  # noqa: PLC0415
+
     name, seed, description = (described.get(k) for k in ("name", "seed", "description"))
     text = description.get("toml") if isinstance(description, dict) else None
     if type(seed) is not int or not isinstance(name if text is None else text, str):
@@ -57,3 +62,14 @@ def chip_of(described: Mapping[str, Any]) -> Chip:
             f"install that again ({error})"
         ) from error
     return Chip(model, seed)
+
+
+def emulated_chip(described: Mapping[str, Any], runtime: str) -> Chip | None:
+    """The chip that a store describes; None for a runtime that emulates none.
+
+    Raises:
+        StoreError, DeviceModelError: as for `chip_of`.
+    """
+    if runtime != CIM and dict(described) == {"name": IDEAL, "seed": 0}:
+        return None
+    return chip_of(described)

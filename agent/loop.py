@@ -6,35 +6,36 @@
 Each step takes and returns a frozen value; the loop alone holds state: the buffer and the active
 factors. Verify, then commit, then activate, then report: a calibration that is refused or fails
 leaves the old factors running, and a lost report loses nothing.
+
+What only a calibration needs is imported when there is one: a service may answer for months first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agent.buffer import BufferedSample, Origin, SampleBuffer
-from agent.gathering import planned
 from agent.measurement import candidates, judge_chip
-from agent.methods import fit, resolve
 from agent.runtimes.base import Runtime
-from agent.timed_planning import check_can_time, within_time
 from calib.budget import Budget
-from calib.candidates import Candidates
-from calib.costs import Spending, spending
 from calib.factor_codes import encode_factors
 from calib.factors import Factors
-from calib.forecast import Forecast, forecast
-from calib.layer_fit import Plan
 from calib.packed import PackedNetwork
 from calib.references import fit_indices
-from calib.selection import Chosen, first_draws, rule_named, select
-from calib.sensitivity import Sensitivity
 from calib.verify import Judgement, Verdict, judge, refused
+
+if TYPE_CHECKING:
+    from calib.candidates import Candidates
+    from calib.costs import Spending
+    from calib.forecast import Forecast
+    from calib.layer_fit import Plan
+    from calib.selection import Chosen
+    from calib.sensitivity import Sensitivity
 
 NO_BUDGET = Budget()
 
@@ -52,7 +53,7 @@ class CalibrationRequest:
     dry_run: bool = False
 
 
-Tell = Callable[[Forecast], None]
+Tell = Callable[["Forecast"], None]
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,8 @@ class ClosedLoop:
     clock: Callable[[], float]
     """Seconds; only differences and order matter."""
 
-    generator: np.random.Generator
+    generator: np.random.Generator | Callable[[], np.random.Generator]
+    """What draws samples, or what makes that once it is needed."""
 
     def measure(self) -> Judgement:
         """How the chip does now, on samples that no fit has seen."""
@@ -120,6 +122,10 @@ class ClosedLoop:
             store: where accepted factors go.
             tell: is told what can be reached, before it is tried.
         """
+        from agent.methods import resolve  # noqa: PLC0415 - see above
+        from agent.timed_planning import check_can_time  # noqa: PLC0415
+        from calib.forecast import forecast  # noqa: PLC0415
+
         started_s = self.clock()
         method = resolve(request.method, self.runtime, self.network)
         check_can_time(self.runtime, self._budget(request))
@@ -151,6 +157,8 @@ class ClosedLoop:
         )
 
     def _fill_buffer(self, request: CalibrationRequest) -> Candidates:
+        from calib.selection import rule_named  # noqa: PLC0415 - see above
+
         found = candidates(
             self.runtime,
             self.network,
@@ -166,18 +174,24 @@ class ClosedLoop:
         return found
 
     def _choose(self, request: CalibrationRequest, known: Candidates) -> tuple[Chosen, ...]:
+        from calib.selection import first_draws, select  # noqa: PLC0415 - see above
+
         if not self.network.has_samples:
             return first_draws(
                 request.select, fit_indices(self.network.references), request.samples
             )
         held = [sample.index for sample in self.buffer.samples if sample.origin is Origin.REFERENCE]
         usable = known.of(np.array(held, np.intp))
-        return select(request.select, usable, request.samples, self.generator)
+        made = self.generator() if callable(self.generator) else self.generator
+        return select(request.select, usable, request.samples, made)
 
     def _plan(
         self, request: CalibrationRequest, chosen: tuple[Chosen, ...]
     ) -> tuple[Plan, float | None]:
         """What the budget buys, and the slowdown by it where time is limited."""
+        from agent.gathering import planned  # noqa: PLC0415 - see above
+        from agent.timed_planning import within_time  # noqa: PLC0415
+
         budget = self._budget(request)
         plan = planned(self.runtime, self.network, _indices(chosen), budget)
         return within_time(self.runtime, self.network, plan, budget)
@@ -186,6 +200,8 @@ class ClosedLoop:
         return request.budget.over(self.network.budget)
 
     def _solve(self, method: str, chosen: tuple[Chosen, ...], plan: Plan) -> Factors:
+        from agent.methods import fit  # noqa: PLC0415 - see above
+
         return fit(method, self.runtime, self.network, _indices(chosen), plan)
 
     def _verify(self, before: Judgement, candidate: Factors) -> Verdict:
@@ -197,6 +213,8 @@ class ClosedLoop:
     def _spending(
         self, request: CalibrationRequest, factors: Factors, slowdown: float | None
     ) -> Spending:
+        from calib.costs import spending  # noqa: PLC0415 - see above
+
         layers, budget = self.network.layers, self._budget(request)
         bits = {layer.name: factors[layer.name].bits for layer in layers}
         used = spending(budget, layers, bits)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agent.errors import RuntimeUnavailableError
 from agent.runtimes.base import Float32, LayerTrace, ProbingRuntime, Runtime, Trace, can_probe
-from calib.candidates import Candidates, look_at, nobody, together
 from calib.factors import Factors
 from calib.graph.linear import LinearLayer, multiply
 from calib.layer_error import LayerErrors
 from calib.packed import PackedNetwork
-from calib.predicted_loss import PredictedLoss
 from calib.references import (
     BLOCK_SAMPLES,
     LayerReference,
@@ -24,6 +22,9 @@ from calib.references import (
     in_blocks,
 )
 from calib.verify import Judgement
+
+if TYPE_CHECKING:
+    from calib.candidates import Candidates
 
 Pairs = Mapping[str, tuple[Float32, Float32]]
 
@@ -46,8 +47,11 @@ class Measuring:
         self._left = held_back_indices(network.references)
         self._errors = LayerErrors()
         self._losses: list[NDArray[np.floating]] = []
-        self._predicted = None if network.has_samples else PredictedLoss.of(network.metrics)
-        self._driven = None if network.has_samples else driven(runtime)
+        self._predicted = self._driven = None
+        if not network.has_samples:
+            from calib.predicted_loss import PredictedLoss  # noqa: PLC0415 - seldom needed
+
+            self._predicted, self._driven = PredictedLoss.of(network.metrics), driven(runtime)
 
     @property
     def left(self) -> int:
@@ -138,6 +142,8 @@ def candidates(
         with_answers: whether the chip's answers are wanted, too; a runtime that is only tapped
             gives them anyway, another one runs each sample once for them.
     """
+    from calib.candidates import look_at, nobody, together  # noqa: PLC0415 - to calibrate alone
+
     if not network.has_samples:
         return nobody()
     parts = []

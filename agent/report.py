@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent.buffer import SampleBuffer
 from agent.drift import Drift
 from agent.loop import Calibration
-from calib.forecast import Forecast
 from calib.verify import Judgement
+
+if TYPE_CHECKING:
+    from calib.forecast import Forecast  # a service that does not calibrate has no need of it
 
 
 def measurement_document(measured: Judgement, drift: Drift) -> dict[str, Any]:

@@ -7,6 +7,7 @@ the active factors and the sample buffer. Who changes the store locks it first.
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ import numpy as np
 
 from agent.allocator import keep_freed_memory
 from agent.buffer import SampleBuffer
-from agent.chip import chip_of
+from agent.chip import emulated_chip
 from agent.conditions import changed, check_given, named, remembered_conditions
 from agent.drift import Drift, baseline_of, drift
 from agent.errors import StoreError
@@ -161,18 +162,22 @@ def open_session(store: Store, **given: float | None) -> Session:
     """
     state, bundle = _installed(store)
     package = with_memory(read_package(bundle))
+    del bundle  # nothing of it is needed any more, and runtimes need memory
     check_given(given, package.runtime)
     history = store.read_history().entries
     remembered = remembered_conditions(state.remembered)
     conditions = changed(remembered, given)
-    chip = chip_of(state.chip)
+    chip = emulated_chip(state.chip, package.runtime)
     sequence, factors, factor_warning = active_factors(store, package.network)
     buffer, buffer_warning = stored_buffer(store)
     # The same store gives the same result, and the next calibration draws anew.
-    generator = np.random.default_rng([package.network.seed, len(history)])
+    seeds = [package.network.seed, len(history)]
+    generator = functools.cache(lambda: np.random.default_rng(seeds))  # seldom needed, and large
     loop = ClosedLoop(
         network=package.network,
-        runtime=runtime_of(package, chip, conditions, generator.spawn(1)[0]),
+        runtime=runtime_of(
+            package, chip, conditions, None if chip is None else generator().spawn(1)[0]
+        ),
         factors=factors,
         buffer=buffer,
         clock=_clock(),
@@ -189,7 +194,7 @@ def open_session(store: Store, **given: float | None) -> Session:
         loop=loop,
         warnings=(
             *(warning for warning in (factor_warning, buffer_warning) if warning is not None),
-            *cautions(chip, conditions),
+            *(() if chip is None else cautions(chip, conditions)),
         ),
     )
 

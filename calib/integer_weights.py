@@ -48,7 +48,8 @@ def integer_weights(
 ) -> IntegerWeights:
     """The integers of g ⊙ (W x + bias) + c.
 
-    The gain is in the scales, its sign in the codes. Where a channel's bias is so large beside its
+    The gain is in the scales, its sign in the codes, which are the given ones where no gain is
+    negative. Where a channel's bias is so large beside its
     scale that int32 would not hold it (a gain near zero), the scale is raised and codes shrink.
 
     Args:
@@ -61,6 +62,8 @@ def integer_weights(
     gain = surrogate.gain.astype(np.float64)
     shift = gain * bias + surrogate.offset
     wanted = gain * weights.scales.reshape(-1)
+    if (wanted >= _least_scales(shift, step)).all():
+        return _integers(weights.codes, wanted, shift, step)
     values = weights.codes * wanted.reshape(groups, 1, per_group)
     return integers_of(values, np.abs(wanted), shift, step)
 
@@ -80,12 +83,26 @@ def integers_of(
         step: of the layer's input.
     """
     groups, _, per_group = values.shape
-    least = np.maximum(np.abs(shift) / LARGEST_BIAS, _SMALLEST_SCALE) / step
-    scales = np.maximum(scales, least)
+    scales = np.maximum(scales, _least_scales(shift, step))
     codes = np.rint(values / scales.reshape(groups, 1, per_group))
+    within = np.clip(codes, -LARGEST_CODE - 1, LARGEST_CODE).astype(np.int8)
+    return _integers(within, scales, shift, step)
+
+
+def _least_scales(shift: NDArray[np.floating], step: float) -> NDArray[np.floating]:
+    """Scales below which int32 would not hold the biases."""
+    return np.asarray(np.maximum(np.abs(shift) / LARGEST_BIAS, _SMALLEST_SCALE) / step)
+
+
+def _integers(
+    codes: NDArray[np.int8],
+    scales: NDArray[np.floating],
+    shift: NDArray[np.floating],
+    step: float,
+) -> IntegerWeights:
     bias_scales = scales * step
     return IntegerWeights(
-        codes=np.clip(codes, -LARGEST_CODE - 1, LARGEST_CODE).astype(np.int8),
+        codes=codes,
         scales=scales.astype(np.float32),
         bias=np.rint(shift / bias_scales).astype(np.int32),
         bias_scales=bias_scales.astype(np.float32),

@@ -138,7 +138,7 @@ def weight_tensor(
     groups, _, per_group = weight.shape
     taps = weight.reshape(groups, *layer.window.kernel, shape[1], per_group)
     outputs_first = np.moveaxis(np.moveaxis(taps, -1, 1), -1, 2)
-    return np.ascontiguousarray(outputs_first.reshape(shape))
+    return outputs_first.reshape(shape)  # with one group a view: large weights are there once
 
 
 def as_float32(halved: Mapping[str, Float16]) -> dict[str, NDArray[np.float32]]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from calib.errors import CalibError, SampleError
 from calib.graph.linear import LinearLayer
-from calib.input_moments import moment_bytes
 from calib.references import position_bytes
 from calib.stored_references import stored_bytes_per_position
 
@@ -61,6 +60,8 @@ class Costs:
 
     def moments(self, rank: int) -> int:
         """Float16 weights and the moments of the layers' inputs, whatever the samples."""
+        from calib.input_moments import moment_bytes  # noqa: PLC0415 - boards make no plans
+
         return self._weights() + moment_bytes(self.layers, rank)
 
     def _weights(self) -> int:

@@ -18,6 +18,7 @@ from calib.decision import Decision, decision_graph
 from calib.graph.executor import gradients, run
 from calib.graph.linear import LinearLayer, linear_layers
 from calib.graph.model import Graph
+from calib.uniform import UniformNumbers
 
 Float32 = NDArray[np.float32]
 Indices = NDArray[np.integer]
@@ -104,15 +105,21 @@ def position_bytes(layer: LinearLayer) -> int:
 
 
 def draw_positions(
-    layers: Sequence[LinearLayer], samples: int, per_sample: int, generator: np.random.Generator
+    layers: Sequence[LinearLayer],
+    samples: int,
+    per_sample: int,
+    generator: np.random.Generator | UniformNumbers,
 ) -> dict[str, Indices]:
     """For each layer, which positions of each sample are looked at: [samples, p], no repeats."""
     drawn: dict[str, Indices] = {}
     for layer in layers:
         count = min(per_sample, layer.positions)
-        order = generator.random((samples, layer.positions)).argsort(axis=1)[:, :count]
         kind = np.uint16 if position_bytes(layer) == 2 else np.uint32
-        drawn[layer.name] = np.sort(order, axis=1).astype(kind)
+        drawn[layer.name] = np.empty((samples, count), kind)
+        for start in range(0, samples, BLOCK_SAMPLES):  # of all at once there would be megabytes
+            some = drawn[layer.name][start : start + BLOCK_SAMPLES]
+            order = generator.random((len(some), layer.positions)).argsort(axis=1)[:, :count]
+            some[:] = np.sort(order, axis=1)
     return drawn
 
 
@@ -244,6 +251,5 @@ def recompute_references(  # noqa: PLR0913 -- what makes references: a network, 
     """References that the float network recomputes; positions follow from the seed."""
     graph = decision_graph(network)
     layers = linear_layers(graph)
-    generator = np.random.default_rng(seed)
-    drawn = draw_positions(layers, len(samples.codes), positions, generator)
+    drawn = draw_positions(layers, len(samples.codes), positions, UniformNumbers(seed))
     return RecomputedReferences(graph, layers, decision, samples, held_back, drawn)

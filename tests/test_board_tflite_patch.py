@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -71,6 +70,15 @@ class Layout:
         self.end = found.end + GAP
         return found
 
+    def content(self, network: PackedNetwork, around: bytes) -> bytes:
+        """A file with the network's weights, as every file has them, and anything around."""
+        filled = bytearray(around)
+        for layer in network.layers:
+            place, codes = self.places[layer.name].weights, network.weights[layer.name].codes
+            last = np.moveaxis(codes, 1, 0) if place.form == "1HWO" else codes.swapaxes(1, 2)
+            filled[place.offset : place.end] = last.tobytes()
+        return bytes(filled)
+
 
 def array(content: bytes, place: Place) -> Any:
     """What stands at a place, in the file's own layout."""
@@ -124,7 +132,7 @@ def test_what_is_read_back_is_the_corrected_layer(
     name: str, seed: int, rank: int, gain: float
 ) -> None:
     network, layout = NETWORKS[name], Layout(NETWORKS[name], 4, one_scale=False)
-    content = np.random.default_rng(seed).bytes(layout.end + 20)
+    content = layout.content(network, np.random.default_rng(seed).bytes(layout.end + 20))
     factors = drawn(network, rank, seed, gain)
     after = patched(content, layout.places, network, factors)
     assert len(after) == len(content)
@@ -154,7 +162,8 @@ def test_one_scale_for_all_outputs_costs_half_a_step_of_a_code(gain: float) -> N
     network = NETWORKS["four bits"]
     layout = Layout(network, 4, one_scale=True)
     factors = drawn(network, 0, 1, gain)
-    after = patched(bytes(layout.end), layout.places, network, factors)
+    content = layout.content(network, bytes(layout.end))
+    after = patched(content, layout.places, network, factors)
     for layer in network.layers:
         places, surrogate = layout.places[layer.name], factors[layer.name]
         codes = array(after, places.weights).reshape(layer.outputs, -1)
@@ -173,8 +182,7 @@ def test_one_scale_for_all_outputs_costs_half_a_step_of_a_code(gain: float) -> N
 def test_places_are_checked_against_the_weights() -> None:
     network = NETWORKS["depthwise"]
     layout = Layout(network, 4, one_scale=False)
-    nothing: Mapping[str, Surrogate] = drawn(network, 0, 1, 0.0).surrogates
-    content = patched(bytes(layout.end), layout.places, network, Factors(nothing))
+    content = layout.content(network, bytes(layout.end))
     check_places(content, layout.places, network, "any.tflite")
     with pytest.raises(RuntimeUnavailableError, match=r"rank 5, .* has room for 4"):
         patched(content, layout.places, network, drawn(network, 5, 1, 0.0))

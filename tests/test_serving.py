@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -11,11 +12,13 @@ import pytest
 
 from agent.runtimes.base import Runtime
 from agent.runtimes.cim import CimRuntime
+from agent.runtimes.tflite import TfliteRuntime
 from agent.serving import Check, Serving, check_of
 from calib.factors import Factors, no_factors
 from calib.packed import PackedNetwork
 from device_models.array import Chip, State
 from device_models.presets import preset
+from tests.board_bundles import package_in
 from tests.onnx_runtimes import on_both, relative, residual, some_factors
 from tests.small_networks import classifier, packed, samples_for
 
@@ -34,16 +37,22 @@ def on_onnxruntime() -> tuple[PackedNetwork, Runtime]:
     return network, runtime
 
 
-MAKERS: dict[str, Callable[[], tuple[PackedNetwork, Runtime]]] = {
-    "cim": lambda: emulated("mismatch-20"),
-    "cim, levels": lambda: emulated("mismatch-20", scheme="channelwise"),
-    "onnxruntime": on_onnxruntime,
+def on_tflite(bundles: Path) -> tuple[PackedNetwork, Runtime]:
+    package = package_in(bundles, "int4-stored")
+    return package.network, TfliteRuntime(package.network, package.files)
+
+
+MAKERS: dict[str, Callable[[pytest.FixtureRequest], tuple[PackedNetwork, Runtime]]] = {
+    "cim": lambda _: emulated("mismatch-20"),
+    "cim, levels": lambda _: emulated("mismatch-20", scheme="channelwise"),
+    "onnxruntime": lambda _: on_onnxruntime(),
+    "tflite": lambda request: on_tflite(request.getfixturevalue("board_bundles")),
 }
 
 
 @pytest.fixture(params=MAKERS)
 def subject(request: pytest.FixtureRequest) -> tuple[PackedNetwork, Runtime]:
-    return MAKERS[request.param]()
+    return MAKERS[request.param](request)
 
 
 def both_factors(network: PackedNetwork) -> tuple[Factors, Factors]:

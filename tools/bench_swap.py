@@ -3,9 +3,9 @@
     NPP_DATA=DIR python tools/bench_swap.py [--quick] [--runtime onnxruntime] [--out FILE.md]
 
 MLPerf Tiny's ResNet-8 in int8 with branches of rank 8 at every layer, the most that there is to
-load. One thread asks for one sample after another; the swaps are made by a second one, every
-20 ms, as the service does it. Requests are timed in turns with and without swaps, so that both see
-the same machine.
+load; a TFLite file has branches where it was packed with them (`--branches`). One thread asks for
+one sample after another; the swaps are made by a second one, every 20 ms, as the service does it.
+Requests are timed in turns with and without swaps, so that both see the same machine.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,13 +30,14 @@ import numpy as np
 from bench_report import machine, markdown_table
 
 from agent.chip import chip_of
-from agent.runtimes.base import Float32, Runtime
-from agent.runtimes.names import ONNXRUNTIME, RUNTIMES
+from agent.runtimes.base import Float32, Runtime, largest_ranks
+from agent.runtimes.names import ONNXRUNTIME, RUNTIMES, TFLITE
 from agent.runtimes.open import runtime_of
 from agent.serving import Check, Serving, check_of
 from agent.store.bundle import open_bundle
 from agent.store.package import Package, read_package
 from calib.factors import Factors, Surrogate, no_factors
+from calib.graph.linear import LinearLayer
 from calib.packed import PackedNetwork
 from device_models.array import State
 
@@ -60,32 +62,32 @@ class Times:
     """What the thread that swaps computes, whoever else does."""
 
 
-def package(data: Path, runtime: str) -> Package:
-    """ResNet-8 as `npp-agent pack` makes it for a runtime."""
+def package(data: Path, runtime: str, *options: str) -> Package:
+    """ResNet-8 as `npp-agent pack` makes it for a runtime, with options of that command."""
     model, samples = data / "mlperf-tiny" / "resnet8_float.tflite", data / "cifar10.npz"
     with tempfile.TemporaryDirectory() as folder:
         bundle = Path(folder) / "network.npp"
         command = [sys.executable, "-m", "agent.cli", "pack", str(model), "--key", "train"]
-        command += ["--samples", str(samples), "--runtime", runtime, "--out", str(bundle)]
+        command += ["--samples", str(samples), "--runtime", runtime, "--out", str(bundle), *options]
         subprocess.run(command, cwd=HERE.parent, check=True, stdout=subprocess.DEVNULL)
         return read_package(open_bundle(bundle))
 
 
-def factors_of(network: PackedNetwork, seed: int) -> Factors:
-    """Factors of rank 8 everywhere that change answers a little."""
+def factors_of(network: PackedNetwork, seed: int, largest: Mapping[str, int]) -> Factors:
+    """Factors of rank 8, or of the largest where that is less, that change answers a little."""
     generator = np.random.default_rng(seed)
 
     def drawn(*shape: int) -> Float32:
         return (SIZE * generator.standard_normal(shape)).astype(np.float32)
 
-    def surrogate(outputs: int, groups: int, inputs: int) -> Surrogate:
-        rank = min(RANK, inputs, outputs // groups)
+    def surrogate(layer: LinearLayer) -> Surrogate:
+        outputs, groups, inputs = layer.outputs, layer.groups, layer.inputs
+        rank = min(RANK, inputs, outputs // groups, largest.get(layer.name, RANK))
         return Surrogate(
             1 + drawn(outputs), drawn(outputs), drawn(groups * rank, inputs), drawn(outputs, rank)
         )
 
-    layers = network.layers
-    return Factors({one.name: surrogate(one.outputs, one.groups, one.inputs) for one in layers})
+    return Factors({layer.name: surrogate(layer) for layer in network.layers})
 
 
 def resident_megabytes() -> float:
@@ -99,7 +101,7 @@ def resident_megabytes() -> float:
 def memory(runtime: Runtime, network: PackedNetwork) -> tuple[float, float, float]:
     """Resident MB before the first model is loaded, with it, and with a second beside it."""
     sample = np.zeros((1, *network.graph.input.shape[1:]), np.float32)
-    first, second = factors_of(network, 1), factors_of(network, 2)
+    first, second = (factors_of(network, seed, largest_ranks(runtime)) for seed in (1, 2))
     runtime.loaded(no_factors(network.layers))(sample)  # what is loaded once for all
     before = resident_megabytes()
     one = runtime.loaded(first)
@@ -134,9 +136,8 @@ def requests(serving: Serving, sample: Float32, into: list[float], stop: threadi
 
 def measure(runtime: Runtime, network: PackedNetwork, rounds: int, count: int) -> Times:
     """Requests with and without swaps, in turns."""
-    sets = [
-        (one, check_of(runtime, network, one)) for one in (factors_of(network, n) for n in (1, 2))
-    ]
+    both = [factors_of(network, seed, largest_ranks(runtime)) for seed in (1, 2)]
+    sets = [(one, check_of(runtime, network, one)) for one in both]
     sample = network.references.block(np.arange(1), with_rows=False).inputs
     serving = Serving(runtime.loaded, sets[0][0], 0)
     times = Times()
@@ -167,11 +168,14 @@ def text(values: list[float]) -> list[str]:
     return [*(f"{value:.2f}" for value in shares), str(len(values))]
 
 
-def report(data: Path, runtime_name: str, rounds: int, count: int) -> str:
+def report(data: Path, runtime_name: str, branches: str, rounds: int, count: int) -> str:
     """The whole report."""
-    packed = package(data, runtime_name)
+    options = ["--branches", branches] if runtime_name == TFLITE else []
+    packed = package(data, runtime_name, *options)
     chip = chip_of({"name": "ideal", "seed": 0})
     runtime = runtime_of(packed, chip, State(), np.random.default_rng(0))
+    one = factors_of(packed.network, 1, largest_ranks(runtime))
+    branched = sum(surrogate.has_branch for surrogate in one.surrogates.values())
     before, with_one, with_two = memory(runtime, packed.network)
     times = measure(runtime, packed.network, rounds, count)
     rows = [
@@ -188,8 +192,9 @@ def report(data: Path, runtime_name: str, rounds: int, count: int) -> str:
 
 {machine(seeds)}
 
-ResNet-8, int8, a branch of rank {RANK} at every layer. A second thread swaps, with pauses of
-{PAUSE_S} s; the first asks for one sample after another all the while.
+ResNet-8, int8, branches of rank {RANK} at {branched} layers of {len(packed.network.layers)}.
+A second thread swaps, with pauses of {PAUSE_S} s; the first asks for one sample after another all
+the while.
 
 {markdown_table(head, rows)}
 
@@ -203,12 +208,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one round of few swaps")
     parser.add_argument("--runtime", choices=RUNTIMES, default=ONNXRUNTIME)
+    parser.add_argument("--branches", default="all", help="tflite: as for npp-agent pack")
     parser.add_argument("--out", type=Path, help="write the report here too")
     chosen = parser.parse_args()
     if "NPP_DATA" not in os.environ:
         sys.exit("set NPP_DATA to the folder of the MLPerf Tiny models and their data")
     rounds, count = (1, 20) if chosen.quick else (5, 60)
-    found = report(Path(os.environ["NPP_DATA"]), chosen.runtime, rounds, count)
+    found = report(Path(os.environ["NPP_DATA"]), chosen.runtime, chosen.branches, rounds, count)
     print(found)
     if chosen.out:
         chosen.out.write_text(found, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""From a bundle's package to the runtime that it wants."""
+"""From a bundle's package to the runtime that it wants; of the others nothing is imported."""
 
 from __future__ import annotations
 
@@ -6,12 +6,7 @@ import numpy as np
 
 from agent.errors import BundleError, RuntimeUnavailableError
 from agent.runtimes.base import Runtime
-from agent.runtimes.cim import CimRuntime
 from agent.runtimes.names import CIM, ONNXRUNTIME, RUNTIMES, TFLITE
-from agent.runtimes.onnxruntime import OnnxRuntime
-from agent.runtimes.output_codes import FILE_NAME, decode_output_codes
-from agent.runtimes.tflite import TfliteRuntime
-from agent.runtimes.tflite_files import checked_plan
 from agent.store.package import Package
 from calib.schemes.weights import FLOAT, SCHEMES
 from device_models.array import Chip, State
@@ -19,9 +14,9 @@ from device_models.array import Chip, State
 
 def runtime_of(
     package: Package,
-    chip: Chip,
+    chip: Chip | None,
     conditions: State,
-    generator: np.random.Generator,
+    generator: np.random.Generator | None,
     *,
     fast: bool = False,
 ) -> Runtime:
@@ -29,9 +24,9 @@ def runtime_of(
 
     Args:
         package: what the bundle holds.
-        chip: which chip.
+        chip: which chip; an emulator needs one.
         conditions: its age, temperature and supply.
-        generator: where read noise is drawn from.
+        generator: where read noise is drawn from; an emulator needs one.
         fast: compute in a statistically equal form where the chip's model has one.
 
     Raises:
@@ -52,7 +47,13 @@ def runtime_of(
     if package.runtime == ONNXRUNTIME:
         return _onnx_runtime(package)
     if package.runtime == TFLITE:
+        from agent.runtimes.tflite import TfliteRuntime  # noqa: PLC0415 - see above
+
         return TfliteRuntime(package.network, package.files)
+    from agent.runtimes.cim import CimRuntime  # noqa: PLC0415 - see above
+
+    assert chip is not None, "an emulator has a chip"
+    assert generator is not None, "and its noise"
     return CimRuntime(package.network, chip, conditions, generator, fast=fast)
 
 
@@ -65,6 +66,8 @@ def check_files(package: Package) -> None:
     """
     _check_levels(package)
     if package.runtime == TFLITE:
+        from agent.runtimes.tflite_files import checked_plan  # noqa: PLC0415 - see above
+
         checked_plan(package.network, package.files)
 
 
@@ -77,6 +80,9 @@ def _check_levels(package: Package) -> None:
 
 
 def _onnx_runtime(package: Package) -> Runtime:
+    from agent.runtimes.onnxruntime import OnnxRuntime  # noqa: PLC0415 - see above
+    from agent.runtimes.output_codes import FILE_NAME, decode_output_codes  # noqa: PLC0415
+
     if FILE_NAME not in package.files:
         raise BundleError(
             f"the bundle of {package.model} has no file {FILE_NAME}, which the runtime "

@@ -1,7 +1,7 @@
 """The main path on TFLite's integer kernels, with the surrogates in its graph.
 
 The graphs were made where the bundle was packed. Here factors are written into them where they
-stand (`tflite_patch`), which takes a tenth of a millisecond, and the interpreter is made anew.
+stand (`tflite_patch`), which takes less than half a millisecond, and the interpreter is made anew.
 Answers always come from the graph that is in use. Taps are outputs of a second one, where each
 layer has its nominal self beside it, so that `main` has no gain or offset in it; single layers are
 driven by files of their own.
@@ -93,15 +93,17 @@ class TfliteRuntime:
         return Trace(answers, layers)
 
     def loaded(self, factors: Factors) -> Callable[[Float32], Float32]:
-        """A model of its own, in use with these factors: from samples [n, ...] to answers.
+        """A new model, in use with these factors: from samples [n, ...] to answers.
 
-        It shares nothing with what else is loaded here, so that it can be tried, and then take the
-        place of another, while that one runs. Any thread may call it.
+        It can be tried, and then take the place of another, while that one runs. Any thread may
+        call it. It takes the place, too, of what other runs with these factors have used so far:
+        they give way to one another after each sample, and one model less is in memory.
 
         Raises:
             RuntimeUnavailableError: the interpreter does not take it.
         """
         model = self._built(factors, tapped=False)
+        self._keep(factors, model, tapped=False)
         return lambda samples: _answers(model, samples)
 
     def probe(self, layer: LinearLayer, rows: Float32) -> Float32:
@@ -128,12 +130,17 @@ class TfliteRuntime:
     def _model(self, factors: Factors, *, tapped: bool) -> TfliteModel:
         key = (id(factors), tapped)
         if key not in self._loaded:
-            # Factors are held, too, so that no others take their identity.
-            self._loaded[key] = (factors, self._built(factors, tapped=tapped))
+            self._keep(factors, self._built(factors, tapped=tapped), tapped=tapped)
+        self._loaded.move_to_end(key)
+        return self._loaded[key][1]
+
+    def _keep(self, factors: Factors, model: TfliteModel, *, tapped: bool) -> None:
+        """Remember a model; the factors are held, so that no others take their identity."""
+        key = (id(factors), tapped)
+        self._loaded[key] = (factors, model)
         self._loaded.move_to_end(key)
         while len(self._loaded) > MODELS:
             self._loaded.popitem(last=False)
-        return self._loaded[key][1]
 
     def _built(self, factors: Factors, *, tapped: bool) -> TfliteModel:
         name = TAPS_NAME if tapped else MODEL_NAME

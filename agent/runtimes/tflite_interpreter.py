@@ -40,8 +40,17 @@ class Backend:
     """One of the two packages, loaded."""
 
     name: str
-    version: str
     interpreter: Callable[..., Any]
+
+    @property
+    def version(self) -> str:
+        """As it is installed; for messages alone, as finding it takes more than a megabyte."""
+        from importlib import metadata  # noqa: PLC0415 - see above
+
+        try:
+            return metadata.version(self.name)
+        except metadata.PackageNotFoundError:
+            return "of unknown version"
 
 
 @dataclass(frozen=True)
@@ -62,7 +71,7 @@ def imported() -> Backend:
         module = importlib.import_module("ai_edge_litert.interpreter")
     except ImportError as error:
         return _forerunner(error)
-    return Backend("ai-edge-litert", _version("ai-edge-litert"), module.Interpreter)
+    return Backend("ai-edge-litert", module.Interpreter)
 
 
 def _forerunner(missing: ImportError) -> Backend:
@@ -84,16 +93,7 @@ def _forerunner(missing: ImportError) -> Backend:
             f"{_WANTED}, and tflite-runtime cannot be imported here ({error}); install "
             f"ai-edge-litert: {_INSTALL}"
         ) from error
-    return Backend("tflite-runtime", _version("tflite-runtime"), module.Interpreter)
-
-
-def _version(distribution: str) -> str:
-    from importlib import metadata  # noqa: PLC0415 - others need not wait for it
-
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return "of unknown version"
+    return Backend("tflite-runtime", module.Interpreter)
 
 
 class TfliteModel:

@@ -30,6 +30,12 @@ Array = NDArray[np.generic]
 def patched(content: bytes, places: Places, network: PackedNetwork, factors: Factors) -> bytes:
     """The file with these factors in it.
 
+    Args:
+        content: the file, in which the network's weights stand, see `check_places`.
+        places: where it has what.
+        network: what is in the bundle beside it.
+        factors: of its layers.
+
     Raises:
         RuntimeUnavailableError: a layer's factors do not fit into its branch.
     """
@@ -78,8 +84,8 @@ def _all_places(places: LayerPlaces) -> Iterator[Place]:
 def _bytes(place: Place, values: Array) -> bytes:
     dtype = np.dtype(place.dtype).newbyteorder("<")
     if place.form == VECTOR:
-        return values.reshape(place.shape).astype(dtype).tobytes()
-    return weight_tensor(values, place.shape, place.form).astype(dtype).tobytes()
+        return values.reshape(place.shape).astype(dtype, copy=False).tobytes()
+    return weight_tensor(values, place.shape, place.form).astype(dtype, copy=False).tobytes()
 
 
 def _values(
@@ -94,7 +100,8 @@ def _values(
     integers = made_of(weights, layer.bias, step, surrogate)
     if places.scales.size < layer.outputs:
         integers = _with_one_scale(integers)
-    yield places.weights, integers.codes
+    if integers.codes is not weights.codes:  # those the file has, as `check_places` saw
+        yield places.weights, integers.codes
     yield places.scales, integers.scales[: places.scales.size]
     yield places.bias, integers.bias
     yield places.bias_scales, integers.bias_scales[: places.bias_scales.size]
@@ -127,13 +134,14 @@ def _filled(layer: LinearLayer, surrogate: Surrogate, rank: int) -> tuple[Array,
     """A as weights [groups, d, rank] and B [groups, rank, outputs/groups], zeros behind ours."""
     if surrogate.rank > rank:
         raise _too_large(layer, surrogate.rank, rank)
-    a = np.zeros((layer.groups, layer.inputs, rank), np.float32)
-    b = np.zeros((layer.groups, rank, layer.outputs // layer.groups), np.float32)
+    # In memory they lie as in the file, so that nothing has to be moved once more.
+    a = np.zeros((layer.groups, rank, layer.inputs), np.float32)
+    b = np.zeros((layer.groups, layer.outputs // layer.groups, rank), np.float32)
     if surrogate.rank:
         ours_a, ours_b = surrogate.by_group
-        a[:, :, : surrogate.rank] = ours_a.swapaxes(1, 2)
-        b[:, : surrogate.rank] = ours_b.swapaxes(1, 2)
-    return a, b
+        a[:, : surrogate.rank] = ours_a
+        b[:, :, : surrogate.rank] = ours_b
+    return a.swapaxes(1, 2), b.swapaxes(1, 2)
 
 
 def _too_large(layer: LinearLayer, rank: int, capacity: int) -> RuntimeUnavailableError:

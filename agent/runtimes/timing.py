@@ -7,8 +7,9 @@ ratio is that of the medians over the turns.
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable
+
+import numpy as np
 
 Clock = Callable[[], float]
 """Seconds; only differences matter."""
@@ -40,8 +41,8 @@ def slowdown(work: Work, plain: Work, clock: Clock) -> float:
         of_work.append(_shortest_s(work, clock))
         if len(of_work) >= FEWEST_TURNS and clock() - began > ENOUGH_S:
             break
-    usual = statistics.median(of_plain)
-    return statistics.median(of_work) / usual if usual > 0 else 1.0
+    usual = float(np.median(of_plain))
+    return float(np.median(of_work)) / usual if usual > 0 else 1.0
 
 
 def _shortest_s(work: Work, clock: Clock) -> float:

@@ -8,13 +8,14 @@ from pathlib import Path
 from agent.store.backing import Backing
 from agent.store.directory_backing import DirectoryBacking
 from agent.store.disk import Disk
-from agent.store.image_backing import ImageBacking
 from agent.store.medium import Medium
 
 
 def backing_of(path: Path, disk: Disk, medium: Medium | None = None) -> Backing:
     """The place behind a path; nothing is read but what kind of file it is."""
     if medium is not None or is_image(path):
+        from agent.store.image_backing import ImageBacking  # noqa: PLC0415 - most are directories
+
         return ImageBacking(path, disk, medium)
     return DirectoryBacking(path, disk)
 

@@ -6,7 +6,6 @@ runtimes. The same content always gives the same bytes. NumPy is needed for its 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from agent.errors import BundleError, StoreError
 from agent.store import archive
 from agent.store import manifest as manifests
 from agent.store import signature as signatures
+from agent.store.digest import sha256_hex
 from agent.store.disk import SYSTEM_DISK, Disk
 from agent.store.durable import read_file, replace_file
 from agent.store.manifest import MANIFEST_NAME, Manifest, Part
@@ -80,7 +80,7 @@ class Bundle:
 
     def _verified(self, part: str) -> memoryview:
         data = self._entries[part]
-        if hashlib.sha256(data).hexdigest() != self.parts[part].sha256:
+        if sha256_hex(data) != self.parts[part].sha256:
             raise BundleError(
                 f"{self.name} is damaged: part {part} does not have the SHA-256 that the manifest "
                 f"gives; {_AGAIN}"
@@ -177,7 +177,7 @@ def open_bundle(source: Path | bytes, *, verify: bool = True, name: str = "") ->
         _check_entries(entries, listed)
     except archive.ERRORS as error:
         raise BundleError(_sentence(name, data, error)) from error
-    identity = hashlib.sha256(entries[MANIFEST_NAME]).hexdigest()
+    identity = sha256_hex(entries[MANIFEST_NAME])
     bundle = Bundle(name, identity, listed.document, listed.parts, data, entries, signature)
     if verify:
         for part in bundle.parts:
@@ -198,17 +198,13 @@ def _encoded_parts(
             raise BundleError(f"array {name!r} cannot be put into a bundle: {error}") from error
         dtype = array.dtype.newbyteorder("<").str
         contents[f"{name}.npy"] = data
-        parts[f"{name}.npy"] = Part(_sha256(data), len(data), dtype, tuple(array.shape))
+        parts[f"{name}.npy"] = Part(sha256_hex(data), len(data), dtype, tuple(array.shape))
     for name, data in files.items():
         if name in contents:
             raise BundleError(f"{name!r} is given both as an array and as a file; rename one")
         contents[name] = data
-        parts[name] = Part(_sha256(data), len(data))
+        parts[name] = Part(sha256_hex(data), len(data))
     return contents, parts
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 def _read(path: Path) -> bytes:

@@ -26,7 +26,6 @@ from agent.store.package_choices import (
 )
 from agent.store.package_layers import LayerParts, check_sizes, read_layers, write_layers
 from agent.store.package_references import (
-    read_moments,
     read_samples,
     read_stored,
     write_references,
@@ -210,6 +209,8 @@ def _computed(  # noqa: PLR0913, PLR0917  # all that references follow from
 ) -> References:
     """References that the board computes with float weights."""
     if document.text("references_as") == "moments":
+        from agent.store.package_moments import read_moments  # noqa: PLC0415 - most have none
+
         layers = linear_layers(decision_graph(float_graph))
         return read_moments(bundle, document, layers, parts.activations)
     return recompute_references(
