@@ -40,7 +40,8 @@ QUICK_TESTED, TESTED = 100, {"resnet8": 2000, "keywords": 300}
 HEAD = (
     "network", "runtime", "variant", "branches beside + folded",
     "time, of plain int8 (10 % to 90 %)", "median, ms", "p95, ms", "accuracy before", "after",
-    "accepted", "model, bytes", "bundle, bytes", "peak resident, MB", "re-creation, ms (shortest)",
+    "agreement before", "after", "accepted", "model, bytes", "bundle, bytes", "peak resident, MB",
+    "re-creation, ms (shortest)",
 )  # fmt: skip
 
 
@@ -121,7 +122,7 @@ def rows(found: Ready, *, quick: bool) -> list[list[str]]:
         median, p95 = np.percentile(each, [50, 95])
         row = [found.made.network.name, runtime, variant, f"{said['beside']} + {said['folded']}"]
         row += [f"{middle:.2f} ({low:.2f} to {high:.2f})", f"{median:.3f}", f"{p95:.3f}"]
-        row += [_share(said["before"]), _share(said["after"])]
+        row += [_share(share) for name in ("accuracy", "agreement") for share in said[name]]
         row += [{None: "", True: "yes", False: "no"}[said["accepted"]]]
         row += [f"{said['bytes']:,}", f"{said['bundle_bytes']:,}" if said["bundle_bytes"] else ""]
         made_rows.append(shown([*row, *_costs(found, runtime, variant, quick=quick)]))

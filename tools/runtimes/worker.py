@@ -54,20 +54,27 @@ class Worker:
         """Nothing is loaded yet."""
         self.x, self.y = x.astype(np.float32), y
         self.models: dict[str, Loaded] = {}
+        self._clean: np.ndarray | None = None
 
     def load(self, given: dict[str, Any]) -> dict[str, Any]:
-        """Load a variant of a bundle, or the float model if there is none; what it is worth."""
+        """Load a variant of a bundle, or the float model if there is none; what it is worth.
+
+        The float model is to be the first: the others' classes are compared with its.
+        """
         path = Path(given["export"])
         made = (
             prepared(given) if given["bundle"] else float_model(Path(given["model"]), path.suffix)
         )
         path.write_bytes(made.content)
         self.models[given["name"]] = Loaded(made.load(), made.load)
+        before, after = self._classes(made.plain()), self._classes(made.in_use())
+        if not given["bundle"]:
+            self._clean = after
         return {
             **made.facts,
             "bytes": len(made.content),
-            "before": self._accuracy(made.plain()),
-            "after": self._accuracy(made.in_use()),
+            "accuracy": [_share(before, self.y), _share(after, self.y)],
+            "agreement": [_share(before, self._clean), _share(after, self._clean)],
         }
 
     def time(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -82,10 +89,15 @@ class Worker:
         load = self.models[given["name"]].load
         return {"ms": [_took_ms(load) for _ in range(given["runs"])]}
 
-    def _accuracy(self, answer: Answer | None) -> float | None:
+    def _classes(self, answer: Answer | None) -> np.ndarray | None:
+        """Of all samples; None: there is nobody to ask, or nothing to ask."""
         if self.y is None or answer is None:
             return None
-        return float((answer(self.x).argmax(axis=1) == self.y).mean())
+        return np.asarray(answer(self.x).argmax(axis=1))
+
+
+def _share(found: np.ndarray | None, wanted: np.ndarray | None) -> float | None:
+    return None if found is None or wanted is None else float((found == wanted).mean())
 
 
 def _took_ms(work: Callable[[], object]) -> float:
