@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -12,12 +11,17 @@ import numpy as np
 WORKER = Path(__file__).with_name("only_run.py")
 
 
-def peak_megabytes(model: bytes, sample: np.ndarray) -> float:
-    """Of a fresh Python with NumPy and onnxruntime that runs one sample [1, ...]."""
+def peak_megabytes(python: str, model: Path, sample: np.ndarray) -> float:
+    """Of a fresh Python with NumPy and the runtime that runs one sample [1, ...].
+
+    Args:
+        python: the interpreter of the runtime's environment.
+        model: an `.onnx` or a `.tflite` file.
+        sample: what it is given.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        paths = Path(folder, "model.onnx"), Path(folder, "sample.npy")
-        paths[0].write_bytes(model)
-        np.save(paths[1], sample)
-        command = [sys.executable, str(WORKER), *map(str, paths)]
+        path = Path(folder, "sample.npy")
+        np.save(path, sample)
+        command = [python, str(WORKER), str(model), str(path)]
         told = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(told.stdout)

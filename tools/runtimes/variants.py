@@ -5,18 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from agent.runtimes.onnx_bytes import onnx_model
-from agent.runtimes.onnx_session import OnnxSession, imported
-from calib.budget import Budget
-from calib.decision import decision_graph
-from calib.factor_codes import encode_factors
-from calib.factors import Factors, no_factors
-from calib.graph.model import Graph
-from calib.integer_graph import integer_graph
-from calib.integer_weights import is_integer
-from runtimes.subjects import PackedSubject, Scores, calibrated, classes, scores
-
-PLAIN = "plain integers"
+PLAIN = "int8"
 """Without surrogate: what the others are compared with."""
 
 SLOWDOWNS = (1.25, 1.5)
@@ -24,69 +13,63 @@ SLOWDOWNS = (1.25, 1.5)
 
 @dataclass(frozen=True)
 class Variant:
-    """A graph for onnxruntime, and what it is worth."""
+    """What a worker is asked to load."""
 
     name: str
-    graph: Graph
-    integer: bool
-    scores: Scores
-    branches: int
-    """Layers with a branch beside them."""
+    bundle: str | None
+    """One of `runtimes.networks.BUNDLES`; None: the float model."""
 
-    folded: int
-    """Layers with a branch in their weights."""
+    factors: str = "none"
+    """`none`, `calibrated` or `stand-ins`."""
 
-    factor_bytes: int
+    slowdown: float | None = None
+    """Limit of the calibration."""
 
-    @property
-    def model(self) -> bytes:
-        """As a file."""
-        return onnx_model(self.graph, [self.graph.output])
+    layers: list[str] | None = None
+    """That stand-ins lie at; None: all."""
 
-    def load(self) -> OnnxSession:
-        """Ready to run."""
-        return OnnxSession(imported(), self.graph, [self.graph.output], integer=self.integer)
+    is_chosen: bool = False
+    """Whether the layers with a branch were chosen for what they are worth."""
 
 
-def variants(one: PackedSubject) -> Iterator[Variant]:
-    """Float first, then plain integers, then surrogates from the fewest to all."""
-    subject = one.subject
-    graph = decision_graph(subject.graph)
-    yield Variant(
-        name="float",
-        graph=graph,
-        integer=False,
-        scores=scores(subject, subject.clean),
-        branches=0,
-        folded=0,
-        factor_bytes=0,
-    )
-    yield _variant(one, PLAIN, no_factors(one.network.layers), fold=True)
-    folding, beside = one.runtime(), one.runtime(fold=False)
-    yield _variant(
-        one, "gains and offsets", calibrated(one, folding, budget=Budget(rank=0))[0], fold=True
-    )
-    for limit in SLOWDOWNS:
-        factors, _ = calibrated(one, beside, budget=Budget(slowdown=limit))
-        yield _variant(one, f"branches beside, at most {limit} times", factors, fold=False)
-    factors, _ = calibrated(one, beside)
-    yield _variant(one, "branches beside, everywhere", factors, fold=False)
-    if one.network.scheme != "int8":
-        factors, _ = calibrated(one, folding)
-        yield _variant(one, "branches in the weights", factors, fold=True)
+def variants(runtime: str, *, has_inputs: bool, chosen: list[str] | None) -> Iterator[Variant]:
+    """Those of one runtime, float and plain integers first.
+
+    Args:
+        runtime: its name.
+        has_inputs: else nothing is calibrated, and branches hold what does not matter.
+        chosen: layers for stand-ins, where the runtime chooses none without a calibration.
+    """
+    yield Variant("float", None)
+    if runtime == "onnxruntime":
+        yield from _of_onnxruntime(has_inputs=has_inputs, chosen=chosen)
+    else:
+        yield from _of_tflite("calibrated" if has_inputs else "none")
 
 
-def _variant(one: PackedSubject, name: str, factors: Factors, *, fold: bool) -> Variant:
-    network = one.network
-    graph = integer_graph(network, one.outputs, factors, fold=fold)
-    beside = sum(node.name.endswith("@both") for node in graph.nodes)
-    ranked = sum(bool(factors[layer.name].rank) for layer in network.layers)
-    return Variant(
-        name=name,
-        graph=graph,
-        integer=all(map(is_integer, network.weights.values())),
-        scores=scores(one.subject, classes(one.runtime(fold=fold), one.subject, factors)),
-        branches=beside,
-        folded=ranked - beside,
-        factor_bytes=len(encode_factors(factors, network.layers)),
-    )
+def _of_onnxruntime(*, has_inputs: bool, chosen: list[str] | None) -> Iterator[Variant]:
+    bundle = "onnxruntime int8"
+    yield Variant(PLAIN, bundle)
+    if has_inputs:
+        for limit in SLOWDOWNS:
+            yield Variant(
+                f"int8, branches within {limit} times",
+                bundle,
+                "calibrated",
+                slowdown=limit,
+                is_chosen=True,
+            )
+        yield Variant("int8, branches everywhere", bundle, "calibrated")
+        yield Variant("int8, stand-ins everywhere", bundle, "stand-ins")
+        yield Variant("int4", "onnxruntime int4", "calibrated")
+        return
+    yield Variant("int8, stand-ins where LiteRT has branches", bundle, "stand-ins", layers=chosen)
+    yield Variant("int8, stand-ins everywhere", bundle, "stand-ins")
+    yield Variant("int4", "onnxruntime int4")
+
+
+def _of_tflite(factors: str) -> Iterator[Variant]:
+    yield Variant(PLAIN, "tflite int8 none")
+    yield Variant("int8, branches chosen", "tflite int8 auto", factors, is_chosen=True)
+    yield Variant("int8, branches everywhere", "tflite int8 all", factors)
+    yield Variant("int4", "tflite int4", factors)
