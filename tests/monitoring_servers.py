@@ -12,6 +12,7 @@ import shutil
 import socket
 import subprocess
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
@@ -144,4 +145,14 @@ def prometheus(folder: Path, target_port: int, rules: Path) -> Iterator[Promethe
         f"--web.listen-address={LOOPBACK}:{port}",
     ]
     with listening(command, port, folder / "prometheus.log"):
+        eventually(lambda: _is_ready(port))
         yield Prometheus(port)
+
+
+def _is_ready(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://{LOOPBACK}:{port}/-/ready"):  # our own
+            return True
+    except urllib.error.HTTPError as error:  # it listens before it has read its data
+        error.close()
+        return False
