@@ -4,8 +4,9 @@ Every extra here has wheels for x86-64 and for 64-bit ARM (CPython 3.11 to 3.13)
 the index for, but for `aihwkit` (x86-64, CPython 3.11 and 3.12), and a licence that goes with
 Apache-2.0: MIT (onnxruntime, rich, aihwkit, cbor2), Apache-2.0 (ai-edge-litert, tflite-runtime,
 onnx, flatbuffers, prometheus-client, cryptography), BSD (NumPy, click, PyTorch, SciPy, dask,
-distributed, numba, pyserial, littlefs-python), PSF (matplotlib). tests: MIT, BSD, Apache-2.0
-(smpclient, smpmgr) and MPL-2.0 (hypothesis), none of which ships.
+distributed, numba, pyserial, littlefs-python, and paho-mqtt, which may be had under EPL-2.0 or
+under BSD-3-Clause, the Eclipse Distribution License 1.0: we take the latter), PSF (matplotlib).
+tests: MIT, BSD, Apache-2.0 (smpclient, smpmgr) and MPL-2.0 (hypothesis), none of which ships.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ TFLITE = [
 ]
 NUMBA = "numba>=0.59"  # the first for Python 3.12; works with NumPy 1.26
 SERIAL = ["pyserial>=3.5", "cbor2>=5.4"]
-MONITOR = [*SERIAL, "rich>=13", "prometheus-client>=0.20"]
+MONITOR = [*SERIAL, "rich>=13", "prometheus-client>=0.20", "paho-mqtt>=2.0"]
 HOST = [
     LITERT,
     "onnx>=1.17",

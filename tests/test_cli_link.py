@@ -25,6 +25,7 @@ from agent.link.service import ServeOptions
 from agent.link.staging import StagingArea
 from agent.link.watching import LineState, Snapshot, Watching
 from agent.store.bundle import open_bundle
+from agent.store.layout import UPLOADS_MARK
 from agent.store.package import package_bytes, read_package
 from agent.store.store import Store
 from agent.workstation.metrics import Metrics
@@ -165,7 +166,8 @@ def test_a_bundle_is_deployed(store: Path, tmp_path: Path, capsys: Capture) -> N
         assert (status["scheme"], status["sequence"]) == ("int4", 0)
         again = npp(capsys, "deploy", port, newer)
         assert "canaries" in again.out
-    assert list((store / "upload").iterdir()) == []
+    assert [path.name for path in (store / "upload").iterdir()] == [UPLOADS_MARK]
+    assert npp(capsys, "uninstall", "--store", store, "--json").document["directory_removed"]
 
 
 def test_an_upload_can_wait_and_goes_on(store: Path, tmp_path: Path, capsys: Capture) -> None:

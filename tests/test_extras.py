@@ -30,6 +30,7 @@ EXTRAS = {
     "onnx": {"onnxruntime"},
     "tflite": {"tflite-runtime"},
     "board": {"ai-edge-litert", "onnxruntime"},
+    "monitor": {"pyserial", "cbor2", "rich", "prometheus-client", "paho-mqtt"},
 }
 """What each extra is for; `tflite` from Python 3.12 on for ai-edge-litert."""
 

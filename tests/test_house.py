@@ -43,6 +43,7 @@ HOME_OF = {
     "serial": "agent/link",
     "cbor2": "agent/link",
     "prometheus_client": "agent/workstation",
+    "paho": "agent/workstation",
     "cryptography": "agent/store",
 }
 

@@ -20,6 +20,7 @@ from agent.link.messages import Header, Message, decode, encode
 from agent.link.server import Server
 from agent.link.session import Access
 from agent.link.staging import StagingArea
+from agent.store.layout import UPLOADS_MARK
 from tests.link_fakes import FakeBoard
 from tests.link_requests import REQUESTS
 
@@ -310,7 +311,7 @@ def test_an_upload_is_activated_only_if_it_is_what_was_meant(
     begin(connection, Npp.ACTIVATE, name="a.npp", sha256=sha256(b"bundle").digest())
     server.jobs.wait(10)
     assert board.calls == [Activate("a.npp", b"bundle")]
-    assert list((tmp_path / "upload").iterdir()) == []
+    assert [path.name for path in (tmp_path / "upload").iterdir()] == [UPLOADS_MARK]
 
 
 def test_a_repeated_command_is_done_once(connection: Connection) -> None:

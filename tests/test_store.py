@@ -20,7 +20,9 @@ from agent.errors import (
     StoreLockedError,
     StoreVersionError,
 )
+from agent.link.staging import StagingArea
 from agent.store.buffer_file import StoredBuffer
+from agent.store.layout import UPLOADS
 from agent.store.sealed import seal, unseal
 from agent.store.slots import Rollback, StoredFactors
 from agent.store.status import status_of
@@ -111,6 +113,40 @@ def test_uninstalling_removes_an_empty_directory(store: Store) -> None:
     assert not store.directory.exists()
     with pytest.raises(NoBundleError, match="there is no store in"), store.lock():
         pass
+
+
+def test_uninstalling_removes_the_uploads_that_wait(store: Store) -> None:
+    StagingArea(store.directory / UPLOADS).write("a.npp", 0, b"half a bundle", 100)
+    with store.lock():
+        store.uninstall()
+    assert not store.directory.exists()
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_uninstalling_leaves_uploads_of_others(store: Store, tmp_path: Path, linked: bool) -> None:  # noqa: FBT001  # a parameter
+    uploads = store.directory / UPLOADS
+    if linked:
+        elsewhere = tmp_path / "elsewhere"
+        StagingArea(elsewhere).write("a.npp", 0, b"theirs", 6)
+        uploads.symlink_to(elsewhere)
+    else:
+        uploads.mkdir()
+        (uploads / "photo.jpg").write_text("mine")
+        StagingArea(uploads).write("a.npp", 0, b"not alone here", 14)
+    before = {path.name: path.read_bytes() for path in uploads.iterdir()}
+    with store.lock():
+        store.uninstall()
+    assert {path.name: path.read_bytes() for path in uploads.iterdir()} == before
+    assert list(store.directory.iterdir()) == [uploads]
+
+
+def test_a_directory_in_the_staging_area_stays(store: Store) -> None:
+    uploads = store.directory / UPLOADS
+    StagingArea(uploads).write("a.npp", 0, b"ours", 4)
+    (uploads / "theirs").mkdir()
+    with store.lock():
+        store.uninstall()
+    assert list(uploads.iterdir()) == [uploads / "theirs"]
 
 
 @pytest.mark.parametrize("name", ["state.json", "photo.jpg", "lock", "history.jsonl"])

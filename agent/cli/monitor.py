@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +34,11 @@ _AGAIN_S = 1.0
     help="Let Prometheus read the figures at this port, of the loopback where no HOST is named.",
 )
 @click.option(
+    "--mqtt",
+    metavar="URL",
+    help="Publish to this broker, too: mqtt[s]://[USER[:PASSWORD]@]HOST[:PORT][/TOPIC].",
+)
+@click.option(
     "--every-s",
     type=click.FloatRange(0.05, 3600),
     default=1.0,
@@ -45,6 +52,7 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
     as_json: bool,  # noqa: FBT001  # click passes flags by name
     csv_file: Path | None,
     prometheus: str | None,
+    mqtt: str | None,
     every_s: float,
     line: LineChoice,
 ) -> None:
@@ -63,32 +71,47 @@ def command(  # noqa: PLR0913, PLR0917  # one argument an option
 
     with contextlib.ExitStack() as ends:
         watching = ends.enter_context(contextlib.closing(Watching(line.reach(), told)))
-        sinks += _sinks(watching, csv_file, prometheus, as_json=as_json, once=once)
-        for sink in sinks:
-            ends.enter_context(contextlib.closing(sink))
+        outputs = Outputs(csv_file, prometheus, mqtt, as_json=as_json, once=once)
+        sinks.extend(
+            ends.enter_context(contextlib.closing(sink)) for sink in _sinks(watching, outputs, told)
+        )
         _watch(watching, sinks, every_s, once=once)
 
 
+@dataclass(frozen=True)
+class Outputs:
+    """Where what is seen goes."""
+
+    csv_file: Path | None
+    prometheus: str | None
+    mqtt: str | None
+    as_json: bool
+    once: bool
+
+
 def _sinks(
-    watching: Watching,
-    csv_file: Path | None,
-    prometheus: str | None,
-    *,
-    as_json: bool,
-    once: bool,
-) -> list[Sink]:
-    sinks: list[Sink] = [] if csv_file is None else [CsvFile(csv_file)]
-    if prometheus is not None:
+    watching: Watching, outputs: Outputs, told: Callable[[Mapping[str, Any]], None]
+) -> Iterator[Sink]:
+    """Open them one by one, so that each is closed when a later one cannot be opened."""
+    if outputs.csv_file is not None:
+        yield CsvFile(outputs.csv_file)
+    if outputs.prometheus is not None:
         from agent.workstation.metrics import Metrics  # noqa: PLC0415  # an extra of the host
 
-        sinks.append(Metrics(prometheus))
-    if as_json:
-        return [*sinks, JsonLines()]
-    if once or not (sys.stdout.isatty() and sys.stdin.isatty()):
-        return [*sinks, PlainText()]
-    from agent.workstation.monitor_view import LiveView  # noqa: PLC0415  # an extra of the host
+        yield Metrics(outputs.prometheus)
+    if outputs.mqtt is not None:
+        from agent.workstation.broker_address import broker_address  # noqa: PLC0415  # the same
+        from agent.workstation.mqtt import MqttPublisher  # noqa: PLC0415  # the same
 
-    return [*sinks, LiveView(watching)]
+        yield MqttPublisher(broker_address(outputs.mqtt, watching.url, os.environ), told)
+    if outputs.as_json:
+        yield JsonLines()
+    elif outputs.once or not (sys.stdout.isatty() and sys.stdin.isatty()):
+        yield PlainText()
+    else:
+        from agent.workstation.monitor_view import LiveView  # noqa: PLC0415  # the same
+
+        yield LiveView(watching)
 
 
 def _watch(watching: Watching, sinks: Sequence[Sink], every_s: float, *, once: bool) -> None:

@@ -15,7 +15,8 @@ from agent.link.board import Readable
 from agent.link.codes import Code, FileCode
 from agent.link.refusal import Refusal
 from agent.store.disk import SYSTEM_DISK, Disk
-from agent.store.durable import disk_errors, make_directories, remove_files
+from agent.store.durable import cut, disk_errors, make_directories, remove_files
+from agent.store.layout import UPLOADS_MARK
 
 LIMIT_BYTES = 64 * 2**20
 MOST_FILES = 8
@@ -50,7 +51,7 @@ class StagingArea:
         if offset + len(data) > self._room(name):
             raise self._too_large(name, offset + len(data))
         try:
-            make_directories(self.directory, self.disk)
+            self._make()
             self._put(path, offset, data)
         except StoreError as error:
             raise Refusal(str(error), Code.NO_MEMORY, own=FileCode.WRITE_FAILED) from error
@@ -96,7 +97,20 @@ class StagingArea:
             return self.limit_bytes - sum(path.stat().st_size for path in others)
 
     def _files(self) -> list[Path]:
-        return list(self.directory.iterdir()) if self.directory.is_dir() else []
+        if not self.directory.is_dir():
+            return []
+        return [path for path in self.directory.iterdir() if path.name != UPLOADS_MARK]
+
+    def _make(self) -> None:
+        """Make the directory, and mark it as ours, unless somebody has files there already.
+
+        Raises:
+            StoreError: the disk refuses.
+        """
+        make_directories(self.directory, self.disk)
+        mark = self.directory / UPLOADS_MARK
+        if not mark.exists() and not self._files():
+            cut(mark, 0, self.disk)
 
     def _check_room(self, name: str, total: int) -> None:
         if total > self._room(name):

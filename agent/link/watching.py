@@ -69,6 +69,11 @@ class Watching:
         self._renew_at = 0.0
         self._layers: tuple[tuple[object, object], tuple[Mapping[str, Any], ...]] | None = None
 
+    @property
+    def url(self) -> str:
+        """Where the board is."""
+        return self._reach.url
+
     def look(self) -> Snapshot:
         """The board now.
 

@@ -20,15 +20,13 @@ from agent.report import measurement_document
 from agent.service.hooks import Hooks
 from agent.service.keeper import Watch
 from agent.service.settings import Configuration, LinkSettings
+from agent.store.layout import UPLOADS
 from agent.store.store import Store
 from agent.tasks import Measured
 from calib.verify import Judgement
 
 LONGEST_WAIT_S = 20.0
 """For a job under way when the service ends; what is not done then is as if the power went."""
-
-UPLOADS = "upload"
-"""The staging area's directory, in the store's."""
 
 
 @contextmanager

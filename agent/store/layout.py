@@ -14,6 +14,12 @@ from agent.store.history import HISTORY_NAME
 from agent.store.lock import LOCK_NAME
 from agent.store.state import MAX_BYTES, STATE_NAME, is_ours
 
+UPLOADS = "upload"
+"""The directory in the store's where bundles that came over a line wait."""
+
+UPLOADS_MARK = ".npp-agent"
+"""An empty file in it, by which a directory of that name is known as ours."""
+
 _BUNDLE = re.compile(r"bundle-[0-9a-f]{12}\.npp")
 _PLAIN = {STATE_NAME, HISTORY_NAME, BUFFER_NAME, LOCK_NAME, "factors.0", "factors.1"}
 
@@ -97,9 +103,28 @@ def remove_store(directory: Path, disk: Disk) -> None:
     bundles = [path for path in ours if _BUNDLE.fullmatch(path.name)]
     # The state first and the bundles last: in between this is a store with nothing installed.
     remove_files([directory / STATE_NAME], disk)
+    _remove_uploads(directory / UPLOADS, disk)
     remove_files([path for path in ours if path not in bundles], disk)
     remove_files(bundles, disk)
     with contextlib.suppress(OSError):
+        disk.remove_directory(directory)
+        sync_names(directory.parent, disk)
+
+
+def _remove_uploads(directory: Path, disk: Disk) -> None:
+    """Remove the staging area, if the agent made it; the mark goes last.
+
+    Raises:
+        StoreError: the disk refuses.
+    """
+    mark = directory / UPLOADS_MARK
+    if directory.is_symlink() or mark.is_symlink() or not mark.is_file():
+        return
+    with disk_errors(f"read {directory}"):
+        uploads = sorted(path for path in directory.iterdir() if path.is_file() and path != mark)
+    remove_files(uploads, disk)
+    remove_files([mark], disk)
+    with contextlib.suppress(OSError):  # somebody keeps a directory of their own in it
         disk.remove_directory(directory)
         sync_names(directory.parent, disk)
 

@@ -74,6 +74,8 @@ class LiveView:
         moment = time.strftime("%H:%M:%S")
         rest = ", ".join(f"{name} {value}" for name, value in event.items() if name != "event")
         self._events.append(f"{moment} {event.get('event')}: {rest}")
+        if not self._asking:
+            self._message = _HELP  # what had begun is done
 
     def lost(self, sentence: str) -> None:
         """See `Sink.lost`."""
