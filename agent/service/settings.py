@@ -100,7 +100,7 @@ class CalibrationSettings:
         "what a calibration has to be worth while the flash budget is full: the share of the "
         "answers' information that it gives back",
         least=0,
-        most=1,
+        most=1e6,
     )
     bytes_per_day: float = _setting(
         65536.0, "that may be written to flash by calibrations", least=0, most=1e12
