@@ -17,7 +17,8 @@ from agent.notices import Notice
 from agent.running import Running
 from agent.runtimes.base import Answer, Positions, Trace
 from agent.service.canaries import Canaries, Round
-from agent.service.keeper import Keeper, Machine
+from agent.service.keeper import Keeper
+from agent.service.machine import Machine
 from agent.service.settings import (
     CalibrationSettings,
     CanarySettings,
@@ -383,6 +384,44 @@ def test_factors_that_fail_their_trial_are_rolled_back(tmp_path: Path) -> None:
     kept.round()
     assert kept.seen[-1] != "unknown"  # it goes on with what it knew of the old factors
     assert "are waited after 1 refusals" in kept.reason()
+
+
+def test_its_own_calibration_is_paid_for_once(agent: Agent) -> None:
+    kept = Kept(agent)
+    full = kept.keeper._care.budget
+    kept.round(BASELINE)
+    written = kept.last("calibration").fields["bytes_written"]
+    notes_bytes = sum(len(json.dumps(note)) for note in notes(agent))
+    spent = full.bytes_left - kept.keeper._care.budget.bytes_left
+    assert written <= spent <= written + 2 * notes_bytes
+    assert kept.keeper.turn() is False  # nobody else has changed anything
+
+
+def test_others_may_follow_before_a_calibration_of_ours_is_done_and_cost_nothing(
+    agent: Agent,
+) -> None:
+    kept = Kept(agent)
+    kept.round(BASELINE - 1)
+    kept.keeper.round(kept.measured())  # which begins a calibration
+    while kept.keeper._job is not None:
+        kept.canaries.turn(idle=True)
+        changed = kept.keeper.turn()
+    assert changed
+    assert kept.keeper._care.trial is not None
+    assert agent.sequence == 1
+
+
+def test_a_roll_back_that_cannot_be_ends_the_trial(tmp_path: Path) -> None:
+    agent, chip = spoiling(put(tmp_path / "store", tmp_path))
+    kept = Kept(agent)
+    kept.round(BASELINE)
+    chip.spoilt = True
+    slots = sorted(agent.session.store.path.glob("factors.*"))
+    for slot in slots:
+        slot.write_bytes(b"\0" * slot.stat().st_size)
+    kept.round(TRIAL)
+    assert kept.last("keeper").level == "warning"
+    assert kept.keeper._care.trial is None
 
 
 def test_a_trial_goes_on_after_a_restart(tmp_path: Path) -> None:

@@ -16,10 +16,11 @@ from typing import Any
 from agent.drift import Drift
 from agent.watch.diagnosis import BOTH, CHIP, INPUT, Diagnosis, diagnose
 from agent.watch.inputs import LiveInputs
+from agent.watch.registry import chart_named
 from agent.watch.rounds import CanaryRound
 from agent.watch.settings import WatchSettings
 from agent.watch.states import DRIFTED, FAILED, HEALTHY, UNKNOWN, WATCH
-from agent.watch.watching import Watch, begin, look, refused
+from agent.watch.watching import Watch, begin, limits, look, refused
 
 NEEDS_REPAIR = (DRIFTED, FAILED)
 
@@ -39,7 +40,10 @@ class ChipWatch:
     @classmethod
     def begun(cls, settings: WatchSettings, layers: Iterable[str]) -> ChipWatch:
         """Nothing is known yet."""
-        return cls(begin(settings, layers))
+        names = tuple(layers)
+        for chart in settings.charts:  # remembered; computed here, where no input waits for it
+            limits(settings, chart_named(chart), len(names))
+        return cls(begin(settings, names))
 
     @property
     def is_ready(self) -> bool:

@@ -7,8 +7,7 @@ A person's goes first: while another process holds the store, ours waits for the
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 from numpy.typing import ArrayLike
@@ -18,20 +17,20 @@ from agent.drift import Drift
 from agent.errors import AgentError, StoppedError, StoreLockedError
 from agent.loop import Calibration, CalibrationRequest
 from agent.notices import TellNotice
-from agent.runtimes.names import CIM
 from agent.service.canaries import Round
 from agent.service.care import chip_note, recall, what_runs
 from agent.service.chip_watch import ChipWatch
 from agent.service.job import Job
 from agent.service.live import LiveLook
-from agent.service.machine import AgentTime, Warmth, on_mains, read_clocks, read_thermometer
+from agent.service.machine import THIS_MACHINE, AgentTime, Machine
 from agent.service.rules import policy_of, watch_settings
 from agent.service.settings import Configuration
+from agent.service.surroundings import Surroundings
 from agent.service.telling import Telling
-from agent.watch.clock import Reading
+from agent.store.state import State
 from agent.watch.diagnosis import Diagnosis
-from agent.watch.policy import CALIBRATE, ROLL_BACK, Conditions, Decision, Situation, decide
-from agent.watch.rounds import canary_round
+from agent.watch.policy import CALIBRATE, ROLL_BACK, Decision, Situation, decide
+from agent.watch.rounds import CanaryRound, canary_round
 from agent.watch.scale import answer_scale
 from agent.watch.trial import PASSED, begin_trial, judge_trial, look_at_trial
 from agent.watch.wear import Written
@@ -48,14 +47,6 @@ Seen = Callable[[Judgement, Drift], None]
 
 def nobody(_measured: Judgement, _drift: Drift) -> None:
     """Nobody else wants to know."""
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What is asked of the machine."""
-
-    clocks: Callable[[], Reading] = read_clocks
-    mains: Callable[[], bool | None] = on_mains
 
 
 class Keeper:
@@ -75,22 +66,24 @@ class Keeper:
         configuration: Configuration,
         tell: TellNotice,
         seen: Seen = nobody,
-        machine: Machine = Machine(),  # frozen
+        machine: Machine = THIS_MACHINE,
     ) -> None:
         """Go on from what the store's history tells."""
-        self._agent, self._seen, self._machine = agent, seen, machine
+        self._agent, self._seen = agent, seen
         self._told = Telling(agent, tell)
         self._configure(configuration)
         history = agent.session.store.read_history().entries
         known = recall(history, self._policy.allowance, machine.clocks())
         self._time, self._care = AgentTime(known.clock, machine.clocks), known.care
-        self._warmth = Warmth()
+        self._surroundings = Surroundings(machine.mains)
         self._job: Job | None = None
         self._before: ChipWatch | None = None
         """What was known of the chip with the factors before those on trial."""
 
         self._runs: dict[str, Any] = {}
+        self._scale: float | None = None
         self._chip: ChipWatch
+        self._installed: State
         self._begin()
         watch = self._chip.watch
         refusals = known.refusals + (0 if known.accepted else watch.refusals)
@@ -108,7 +101,8 @@ class Keeper:
 
     def live(self, x: ArrayLike) -> None:
         """Take a live input that was answered."""
-        self._live.see(x)
+        if self._configuration.canaries.share:
+            self._live.see(x)
 
     def turn(self) -> bool:
         """Look after a calibration under way; called often, takes no time.
@@ -116,9 +110,12 @@ class Keeper:
         Returns:
             Whether other factors run than at the last turn, or on another chip.
         """
-        if self._job is not None and not self._job.runs:
-            self.finish()
-        return self._follow()
+        if self._job is not None and self._job.runs:
+            return False  # what changes now is its work
+        before = self._runs
+        self.finish()
+        self._follow()
+        return self._runs is not before
 
     def round(self, done: Round) -> None:
         """Look at a round of canaries and do what follows from it."""
@@ -140,25 +137,28 @@ class Keeper:
         self._configuration = configuration
         self._settings, self._policy = watch_settings(configuration), policy_of(configuration)
 
-    def _follow(self) -> bool:
+    def _follow(self) -> None:
         """Notice what others have changed."""
-        runs = what_runs(self._agent.session, self._agent.sequence)
-        if runs == self._runs:
-            return False
-        before, now_s = self._runs, self._time.now_s()
-        if runs["factors"] > before["factors"]:  # a person's calibration wears the flash, too
+        sequence, before = self._agent.sequence, self._runs["factors"]
+        if self._agent.session.installed is self._installed and sequence == before:
+            return
+        if what_runs(self._agent.session, sequence) == self._runs:
+            self._installed = self._agent.session.installed  # another age of the same chip
+            return
+        if sequence > before:  # a person's calibration wears the flash, too
+            now_s = self._time.now_s()
             care = self._care.wrote(self._care.cost, self._policy.allowance, now_s)
             self._care = replace(care, last_attempt_s=now_s)
         self._begin()
-        return True
 
     def _begin(self) -> None:
         """Watch what runs now, with the baseline that is known of it."""
         session, before = self._agent.session, self._runs
         network = session.loop.network
+        self._installed = session.installed
         self._runs = runs = what_runs(session, self._agent.sequence)
         if runs["bundle"] != before.get("bundle"):
-            self._scale, self._live = answer_scale(network), LiveLook(network)
+            self._scale, self._live = None, LiveLook(network)
         trial = self._care.trial
         if trial is not None and trial.sequence != runs["factors"]:
             self._care = replace(self._care, trial=None)
@@ -166,12 +166,12 @@ class Keeper:
         self._chip = chip.recalled(chip_note(session.store.read_history().entries, runs))
 
     def _look(self, done: Round) -> None:
-        seen, was_ready = canary_round(done.judgement, self._scale), self._chip.is_ready
+        seen, was_ready = self._canary_round(done.judgement), self._chip.is_ready
         self._chip = self._chip.look(seen, self._agent.drift(done.judgement))
         if self._care.trial is not None:
             self._care = replace(self._care, trial=look_at_trial(self._care.trial, seen))
         now_s, drift = self._time.now_s(), self._chip.drift
-        self._warmth.see(now_s, self._temperature_c())
+        self._surroundings.look(self._configuration, self._agent.session, now_s)
         found = self._chip.diagnosis(self._live.inputs)
         self._told.round(done, drift, found)
         if self._time.was_set_back():
@@ -180,6 +180,12 @@ class Keeper:
         if self._told.wants_note(found, now_s) or (self._chip.is_ready and not was_ready):
             self._note()
         self._act(found, now_s)
+
+    def _canary_round(self, judgement: Judgement) -> CanaryRound:
+        """By the scale of the network's answers, which are known once a round has been run."""
+        if self._scale is None:
+            self._scale = answer_scale(self._agent.session.loop.network)
+        return canary_round(judgement, self._scale)
 
     def _act(self, found: Diagnosis, now_s: float) -> None:
         decision = decide(self._policy, self._situation(found, now_s))
@@ -197,26 +203,19 @@ class Keeper:
             self._start()
 
     def _situation(self, found: Diagnosis, now_s: float) -> Situation:
-        warmed_k = self._warmth.range_k(now_s, self._policy.settling_s)
-        conditions = Conditions(self._machine.mains(), warmed_k, busy=self._job is not None)
+        busy = self._job is not None
         return Situation(
             watch=self._chip.watch,
             diagnosis=found,
             budget=self._care.budget,
             now_s=now_s,
-            conditions=conditions,
+            conditions=self._surroundings.conditions(self._policy, now_s, busy=busy),
             last_attempt_s=self._care.last_attempt_s,
             calibrated=self._agent.sequence > 0 and self._chip.earlier is None,
             cost_bytes=self._care.cost.bytes,
             cost_erases=self._care.cost.erases,
             trial=self._care.trial,
         )
-
-    def _temperature_c(self) -> float | None:
-        file, session = self._configuration.calibration.thermometer, self._agent.session
-        if file:
-            return read_thermometer(Path(file))
-        return session.conditions.temperature_c if session.package.runtime == CIM else None
 
     def _start(self) -> None:
         chosen = self._configuration.calibration
@@ -244,7 +243,7 @@ class Keeper:
         if commit is None:
             self._attempted(job.chip.refused(promising=done.forecast.promising), written)
             return
-        before = canary_round(done.verdict.before, self._scale)
+        before = self._canary_round(done.verdict.before)
         trial = begin_trial(commit.sequence, job.sequence, before)
         self._care, self._before = replace(self._care, trial=trial, cost=written), job.chip
         if self._agent.sequence != self._runs["factors"]:
@@ -254,8 +253,13 @@ class Keeper:
     def _roll_back(self, decision: Decision) -> None:
         """End the trial of new factors, and go on with what was known before it."""
         failed = self._agent.sequence
-        self._agent.rollback(trial=True)
-        self._care = replace(self._care, trial=None)
+        try:
+            self._agent.rollback(trial=True)
+        except StoreLockedError:
+            raise  # a person's goes first: ours is for the next round
+        except AgentError:
+            self._care = replace(self._care, trial=None)  # it cannot be, and is not tried for ever
+            raise
         self._begin()
         before, self._before = self._before or self._chip, None
         self._told.failed(decision.reason, failed)

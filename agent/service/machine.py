@@ -6,6 +6,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from agent.watch.clock import AgentClock, Reading, advance
@@ -112,3 +113,14 @@ def _word(file: Path) -> str:
         return file.read_text(encoding="ascii").strip()
     except (OSError, ValueError):
         return ""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What is asked of a machine."""
+
+    clocks: Callable[[], Reading] = read_clocks
+    mains: Callable[[], bool | None] = on_mains
+
+
+THIS_MACHINE = Machine()
