@@ -214,6 +214,18 @@ def test_what_changed_is_noted_for_status(
     assert len(notes(memory)) == 2
 
 
+def test_flash_that_is_scarce_is_not_worn_by_news(
+    memory: Agent, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = Kept(memory, CalibrationSettings(bytes_per_day=100.0))
+    kept.round(BASELINE)
+    aged(memory, capsys, 1e8)
+    kept.machine.pass_s(3600.0)
+    kept.round(3)
+    assert kept.last("watch").fields["changed"] == "chip"
+    assert len(notes(memory)) == 1  # the baseline, which a restart needs
+
+
 def test_a_restart_takes_no_drifted_chip_for_normal(
     memory: Agent, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -557,6 +569,19 @@ def test_other_settings_are_taken_over(agent: Agent) -> None:
     kept.keeper.configure(Configuration(canaries=CANARIES, calibration=AUTO))
     kept.round()
     assert agent.sequence == 1
+
+
+def test_a_history_that_cannot_be_read_is_told_while_it_runs(agent: Agent) -> None:
+    kept = Kept(agent, CalibrationSettings())
+    kept.round(BASELINE)
+    assert agent.calibrate().verdict.accepted
+    path = agent.session.store.path / "history.jsonl"
+    path.unlink()
+    path.mkdir()
+    assert kept.keeper.turn()
+    assert "cannot read" in kept.last("store").fields["reason"]
+    kept.round()
+    assert kept.last("keeper").level == "warning"
 
 
 def test_a_history_that_cannot_be_read_is_an_error_at_the_start(agent: Agent) -> None:

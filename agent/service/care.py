@@ -14,13 +14,15 @@ from typing import Any
 
 from agent.events import CALIBRATION, WATCH
 from agent.session import Session
-from agent.watch.budget import Allowance, FlashBudget, full, one_day, refilled, spent
+from agent.watch.budget import Allowance, FlashBudget, full, one_day, refilled, share_left, spent
 from agent.watch.clock import AgentClock, Reading, advance
 from agent.watch.trial import Trial
 from agent.watch.wear import Written
 
 Entry = Mapping[str, Any]
 NO_WRITE = Written()
+SPARE_SHARE = 0.5
+"""Of the budget that can be kept: below it, flash is for calibrations."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,11 @@ class Care:
         """Something more has been written."""
         budget = refilled(self.budget, allowance, now_s)
         return replace(self, budget=spent(budget, written.bytes, written.erases))
+
+    def can_spare(self, allowance: Allowance, now_s: float) -> bool:
+        """Whether there is flash for a note that no restart needs: half of what can be kept."""
+        budget = refilled(self.budget, allowance, now_s)
+        return share_left(budget, allowance, FlashBudget(0.0, 0.0, now_s)) >= SPARE_SHARE
 
     def document(self) -> dict[str, Any]:
         """What is kept over restarts."""

@@ -22,6 +22,7 @@ from agent.watch.settings import WatchSettings
 from agent.watch.states import DRIFTED, FAILED, HEALTHY, UNKNOWN, WATCH
 from agent.watch.watching import Watch, begin, limits, look, refused
 
+NO_DRIFT = Drift("unknown", None)
 NEEDS_REPAIR = (DRIFTED, FAILED)
 
 
@@ -51,6 +52,11 @@ class ChipWatch:
         return self.watch.state != UNKNOWN
 
     @property
+    def compares(self) -> bool:
+        """Whether it matters how a round compares with what the history says."""
+        return not self.is_ready or self.earlier is not None
+
+    @property
     def drift(self) -> Drift:
         """The state, and the score that `measure` gives: of layer errors."""
         if self.earlier is not None and self.watch.state in {HEALTHY, WATCH}:
@@ -62,14 +68,14 @@ class ChipWatch:
 
         Args:
             seen: the round.
-            compared: how it compares with what the history says of these factors.
+            compared: how it compares with what the history says of these factors, where that
+                matters.
         """
         collecting = not self.is_ready
         after = replace(self, watch=look(self.watch, seen))
         if collecting:
             after = replace(after, baseline=(*self.baseline, seen))
-        was_worse = collecting or self.earlier is not None
-        if after.is_ready and was_worse and compared.state in NEEDS_REPAIR:
+        if after.is_ready and self.compares and compared.state in NEEDS_REPAIR:
             return replace(after, earlier=Drift(DRIFTED, compared.score))
         return replace(after, earlier=None)
 

@@ -6,7 +6,7 @@ A person's goes first: while another process holds the store, ours waits for the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,12 +14,12 @@ from numpy.typing import ArrayLike
 
 from agent.api import Agent
 from agent.drift import Drift
-from agent.errors import AgentError, StoppedError, StoreLockedError
+from agent.errors import AgentError, StoppedError, StoreError, StoreLockedError
 from agent.loop import Calibration, CalibrationRequest
 from agent.notices import TellNotice
 from agent.service.canaries import Round
 from agent.service.care import chip_note, recall, what_runs
-from agent.service.chip_watch import ChipWatch
+from agent.service.chip_watch import NO_DRIFT, ChipWatch
 from agent.service.job import Job
 from agent.service.live import LiveLook
 from agent.service.machine import THIS_MACHINE, AgentTime, Machine
@@ -73,7 +73,7 @@ class Keeper:
         self._told = Telling(agent, tell)
         self._configure(configuration)
         history = agent.session.store.read_history().entries
-        known = recall(history, self._policy.allowance, machine.clocks())
+        known = recall(history, self._allowance, machine.clocks())
         self._time, self._care = AgentTime(known.clock, machine.clocks), known.care
         self._surroundings = Surroundings(machine.mains)
         self._job: Job | None = None
@@ -136,6 +136,7 @@ class Keeper:
     def _configure(self, configuration: Configuration) -> None:
         self._configuration = configuration
         self._settings, self._policy = watch_settings(configuration), policy_of(configuration)
+        self._allowance = self._policy.allowance
 
     def _follow(self) -> None:
         """Notice what others have changed."""
@@ -147,7 +148,7 @@ class Keeper:
             return
         if sequence > before:  # a person's calibration wears the flash, too
             now_s = self._time.now_s()
-            care = self._care.wrote(self._care.cost, self._policy.allowance, now_s)
+            care = self._care.wrote(self._care.cost, self._allowance, now_s)
             self._care = replace(care, last_attempt_s=now_s)
         self._begin()
 
@@ -163,11 +164,20 @@ class Keeper:
         if trial is not None and trial.sequence != runs["factors"]:
             self._care = replace(self._care, trial=None)
         chip = ChipWatch.begun(self._settings, [layer.name for layer in network.layers])
-        self._chip = chip.recalled(chip_note(session.store.read_history().entries, runs))
+        self._chip = chip.recalled(self._known_of(runs))
+
+    def _known_of(self, runs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What the history notes of what runs; nothing where it cannot be read."""
+        try:
+            return chip_note(self._agent.session.store.read_history().entries, runs)
+        except StoreError as error:
+            self._told.problem("store", error)
+            return {}
 
     def _look(self, done: Round) -> None:
         seen, was_ready = self._canary_round(done.judgement), self._chip.is_ready
-        self._chip = self._chip.look(seen, self._agent.drift(done.judgement))
+        compared = self._agent.drift(done.judgement) if self._chip.compares else NO_DRIFT
+        self._chip = self._chip.look(seen, compared)
         if self._care.trial is not None:
             self._care = replace(self._care, trial=look_at_trial(self._care.trial, seen))
         now_s, drift = self._time.now_s(), self._chip.drift
@@ -177,7 +187,8 @@ class Keeper:
         if self._time.was_set_back():
             self._told.clock()
         self._seen(done.judgement, drift)
-        if self._told.wants_note(found, now_s) or (self._chip.is_ready and not was_ready):
+        news = self._told.wants_note(found, now_s) and self._care.can_spare(self._allowance, now_s)
+        if news or (self._chip.is_ready and not was_ready):
             self._note()
         self._act(found, now_s)
 
@@ -268,7 +279,7 @@ class Keeper:
     def _attempted(self, chip: ChipWatch, written: Written) -> None:
         """A calibration has ended, or what it made has gone again."""
         now_s = self._time.now_s()
-        care = self._care.wrote(written, self._policy.allowance, now_s)
+        care = self._care.wrote(written, self._allowance, now_s)
         self._chip, self._care = chip, replace(care, last_attempt_s=now_s)
         self._note()
 
@@ -282,4 +293,4 @@ class Keeper:
         }
         now_s = self._time.now_s()
         size = self._told.note(self._chip.diagnosis(self._live.inputs), self._chip, fields, now_s)
-        self._care = self._care.wrote(Written.of([size]), self._policy.allowance, now_s)
+        self._care = self._care.wrote(Written.of([size]), self._allowance, now_s)
