@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -192,7 +192,9 @@ class Agent:
             done = watched.loop.calibrate(request, committer, lambda _: self._go_on())
             if request.dry_run:
                 return done
-            for sentence in session.record(done).warnings:
+            recorded = session.record(done)
+            done = replace(done, noted_bytes=recorded.sizes)
+            for sentence in recorded.warnings:
                 self._tell(warning("calibration", sentence))
             if done.commit is not None:
                 self._running = running.now(done.factors, done.commit.sequence)

@@ -12,6 +12,7 @@ from agent.store.store import Store
 CALIBRATION = "calibration"
 INSTALLATION = "installation"
 ROLLBACK = "rollback"
+WATCH = "watch"
 """An entry has `event`, `time_s` (Unix) and what its command reports."""
 
 

@@ -92,6 +92,8 @@ class Calibration:
 
     commit: Commit | None
     seconds: float
+    noted_bytes: tuple[int, ...] = ()
+    """Sizes of what was written besides the factors, where somebody kept it."""
 
 
 @dataclass

@@ -76,7 +76,7 @@ class Running:
         baseline = session.baseline
         if baseline is None:
             baseline = baseline_of(session.store.read_history().entries, session.sequence)
-        return drift(judgement.mean_error, baseline)
+        return drift(judgement.mean_error, baseline, session.package.tolerance)
 
 
 @dataclass(frozen=True)

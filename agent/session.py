@@ -55,8 +55,15 @@ class StoreCommitter:
 class Recorded:
     """What was written besides the factors."""
 
-    bytes_written: int
+    sizes: tuple[int, ...]
+    """Of the sample buffer and the line in the history, where they could be kept."""
+
     warnings: tuple[str, ...]
+
+    @property
+    def bytes_written(self) -> int:
+        """All of it."""
+        return sum(self.sizes)
 
 
 @dataclass(frozen=True)
@@ -109,15 +116,15 @@ class Session:
     def record(self, calibration: Calibration) -> Recorded:
         """Keep the buffer and note the calibration; failures are warnings, nothing is undone."""
         warnings: list[str] = []
-        written = 0
+        sizes: list[int] = []
         try:
-            written += self.store.write_buffer(self.loop.buffer.to_bytes())
+            sizes.append(self.store.write_buffer(self.loop.buffer.to_bytes()))
         except StoreError as error:
             warnings.append(f"done, but the sample buffer was not kept: {error}")
         fields = {**history_fields(calibration), **named(self.conditions)}
         noted, warning = record(self.store, CALIBRATION, fields)
         warnings += [] if warning is None else [warning]
-        return Recorded(written + noted, tuple(warnings))
+        return Recorded((*sizes, noted), tuple(warnings))
 
     def close(self) -> None:
         """Give back what the runtime holds."""

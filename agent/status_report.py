@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from agent.errors import BundleError
-from agent.events import CALIBRATION
+from agent.events import CALIBRATION, WATCH
 from agent.store.bundle import Bundle
 from agent.store.status import status_of
 from agent.store.store import Store
@@ -73,6 +74,7 @@ def describe(store: Store) -> dict[str, Any]:
         "remembered": dict(found.state.remembered),
         "trust": None if found.state.trust is None else asdict(found.state.trust),
         "last_calibration": dict(calibrations[-1]) if calibrations else None,
+        "watch": _watch(entries),
         "bytes_used": found.bytes_used,
         "history_entries": found.history_entries,
         "damaged_history_lines": found.damaged_history_lines,
@@ -80,3 +82,10 @@ def describe(store: Store) -> dict[str, Any]:
             slot.index for slot in found.slots if slot.header is not None and not slot.whole
         ],
     }
+
+
+def _watch(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """What the running service noted last: what has changed, chip or inputs, and why it says so."""
+    notes = [entry for entry in entries if entry.get("event") == WATCH]
+    names = ("time_s", "sequence", "drift", "changed", "reason")
+    return {name: notes[-1].get(name) for name in names} if notes else None

@@ -18,6 +18,7 @@ from calib.references import (
     RecomputedReferences,
     ReferenceBlock,
     References,
+    SampleCodes,
     no_rows,
 )
 
@@ -67,6 +68,11 @@ class RememberedReferences:
     def held_back(self) -> int:
         """See `References.held_back`."""
         return self._source.held_back
+
+    @property
+    def samples(self) -> SampleCodes:
+        """The samples as they are kept."""
+        return self._source.samples
 
     def block(
         self, indices: Indices, *, with_gradients: bool = False, with_rows: bool = True

@@ -21,12 +21,12 @@ from agent.life.scenario import (
     read_scenario,
 )
 from agent.life.summary import account
-from agent.life.ward import Written
 from agent.life.weather import HOUR_S, moments, state_at, temperature_range_k
 from agent.runtimes.base import Trace
 from agent.runtimes.cim import CimRuntime
 from agent.store.bundle import open_bundle
 from agent.store.package import read_package
+from agent.watch.wear import Written
 from calib.factors import no_factors
 from calib.packed import PackedNetwork
 from device_models.array import Chip, State

@@ -58,6 +58,7 @@ def _lines(document: dict[str, Any]) -> list[tuple[str, Cell]]:
         ("roll back to", older if document["sequence"] else None),
         *_trust(document["trust"]),
         *_calibration(last),
+        *_watch(document.get("watch")),
         ("size", bytes_text(document["bytes_used"])),
         ("history entries", document["history_entries"]),
     ]
@@ -90,4 +91,16 @@ def _calibration(entry: Mapping[str, Any] | None) -> list[tuple[str, Cell]]:
     outcome = "accepted" if entry.get("accepted") else "refused"
     why = f": {entry['reason']}" if entry.get("reason") else ""
     said = f"{time_text(entry.get('time_s'))}, {outcome}{why}"
+    return _wrapped(name, said)
+
+
+def _watch(note: Mapping[str, Any] | None) -> list[tuple[str, Cell]]:
+    """What the service noted last of the chip and its inputs; nothing where there is no service."""
+    if note is None:
+        return []
+    said = f"{time_text(note['time_s'])}, changed: {note['changed']}; {note['reason']}"
+    return _wrapped("watch", said)
+
+
+def _wrapped(name: str, said: str) -> list[tuple[str, Cell]]:
     return [(name if not n else "", part) for n, part in enumerate(wrap(said, WIDTH - 20))]

@@ -1,82 +1,52 @@
-"""What the service does for its chip: looks at rounds of canaries, calibrates, judges the result.
+"""What the service does for its chip: watches rounds of canaries, calibrates, judges the result.
 
-A calibration runs in a thread of its own, so that requests go on; there is never more than one. A
-person's goes first: while another process holds the store, ours waits for the next round.
+States follow from `agent.watch`, and so does what to do. There is never more than one calibration.
+A person's goes first: while another process holds the store, ours waits for the next round.
 """
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from numpy.typing import ArrayLike
 
 from agent.api import Agent
 from agent.drift import Drift
-from agent.errors import AgentError, StoppedError, StoreLockedError
+from agent.errors import AgentError, StoppedError, StoreError, StoreLockedError
 from agent.loop import Calibration, CalibrationRequest
-from agent.notices import Notice, TellNotice, warning
+from agent.notices import TellNotice
 from agent.service.canaries import Round
-from agent.service.policy import Situation, attempts_in, decide, trial_problem
-from agent.service.settings import CalibrationSettings
+from agent.service.care import chip_note, recall, what_runs
+from agent.service.chip_watch import NO_DRIFT, ChipWatch
+from agent.service.job import Job
+from agent.service.live import LiveLook
+from agent.service.machine import THIS_MACHINE, AgentTime, Machine
+from agent.service.rules import policy_of, watch_settings
+from agent.service.settings import Configuration
+from agent.service.surroundings import Surroundings
+from agent.service.telling import Telling
+from agent.store.state import State
+from agent.watch.diagnosis import Diagnosis
+from agent.watch.policy import CALIBRATE, ROLL_BACK, Decision, Situation, decide
+from agent.watch.rounds import CanaryRound, canary_round
+from agent.watch.scale import answer_scale
+from agent.watch.trial import PASSED, begin_trial, judge_trial, look_at_trial
+from agent.watch.wear import Written
 from calib.errors import CalibError
 from calib.verify import Judgement
 from device_models.errors import DeviceModelError
 
+ROLLED_BACK = Written(512, 1)
+"""About what a roll-back writes: a word in a slot, and a line in the history."""
 
-class Watch(Protocol):
-    """What makes a state of rounds of canaries."""
-
-    def begin(self) -> None:
-        """Forget what was seen: other factors run, or another chip."""
-        ...
-
-    def look(self, judgement: Judgement) -> Drift:
-        """The state after one more round.
-
-        Raises:
-            StoreError: what it compares with cannot be read.
-        """
-        ...
+Seen = Callable[[Judgement, Drift], None]
+"""Takes what a round of canaries measured, and the state that follows."""
 
 
-@dataclass(frozen=True)
-class RatioWatch:
-    """The simplest watch: the layer error of this round over that after the calibration."""
-
-    agent: Agent
-
-    def begin(self) -> None:
-        """Nothing is remembered."""
-
-    def look(self, judgement: Judgement) -> Drift:
-        """See `Watch.look`."""
-        return self.agent.drift(judgement)
-
-
-_Runs = tuple[str, object, int]
-"""What runs: the bundle, the chip, and the number of the factors."""
-
-
-@dataclass(frozen=True)
-class _Trial:
-    """New factors that have to show themselves."""
-
-    before: Judgement
-    """How the chip did with the old ones."""
-
-    runs: _Runs
-    """What is on trial."""
-
-
-@dataclass
-class _Job:
-    """A calibration in its thread."""
-
-    thread: threading.Thread
-    done: Calibration | None = None
-    error: Exception | None = None
+def nobody(_measured: Judgement, _drift: Drift) -> None:
+    """Nobody else wants to know."""
 
 
 class Keeper:
@@ -84,28 +54,55 @@ class Keeper:
 
     Args:
         agent: whose.
-        settings: when and how; may be replaced.
-        watch: what states follow from.
+        configuration: when and how.
         tell: is told what happens.
-        clock: seconds that only grow.
+        seen: is given each round.
+        machine: clocks and power.
     """
 
     def __init__(
         self,
         agent: Agent,
-        settings: CalibrationSettings,
-        watch: Watch,
+        configuration: Configuration,
         tell: TellNotice,
-        clock: Callable[[], float] = time.monotonic,
+        seen: Seen = nobody,
+        machine: Machine = THIS_MACHINE,
     ) -> None:
-        """Nothing is under way."""
-        self.settings = settings
-        self._agent, self._watch, self._tell, self._clock = agent, watch, tell, clock
-        self._job: _Job | None = None
-        self._trial: _Trial | None = None
-        self._runs = self._what_runs()
+        """Go on from what the store's history tells."""
+        self._agent, self._seen = agent, seen
+        self._told = Telling(agent, tell)
+        self._configure(configuration)
         history = agent.session.store.read_history().entries
-        self._attempts = attempts_in(history, time.time(), clock())
+        known = recall(history, self._allowance, machine.clocks())
+        self._time, self._care = AgentTime(known.clock, machine.clocks), known.care
+        self._surroundings = Surroundings(machine.mains)
+        self._job: Job | None = None
+        self._before: ChipWatch | None = None
+        """What was known of the chip with the factors before those on trial."""
+
+        self._runs: dict[str, Any] = {}
+        self._scale: float | None = None
+        self._chip: ChipWatch
+        self._installed: State
+        self._begin()
+        watch = self._chip.watch
+        refusals = known.refusals + (0 if known.accepted else watch.refusals)
+        self._chip = replace(self._chip, watch=replace(watch, refusals=refusals))
+
+    @property
+    def in_a_hurry(self) -> bool:
+        """Whether rounds are wanted without a pause: a baseline or a trial is to be completed."""
+        return not self._chip.is_ready or self._care.trial is not None
+
+    def configure(self, configuration: Configuration) -> None:
+        """Go on with other settings."""
+        self._configure(configuration)
+        self._chip = self._chip.with_settings(self._settings)
+
+    def live(self, x: ArrayLike) -> None:
+        """Take a live input that was answered."""
+        if self._configuration.canaries.share:
+            self._live.see(x)
 
     def turn(self) -> bool:
         """Look after a calibration under way; called often, takes no time.
@@ -113,114 +110,187 @@ class Keeper:
         Returns:
             Whether other factors run than at the last turn, or on another chip.
         """
-        if self._job is not None and not self._job.thread.is_alive():
-            self.finish()
-        runs = self._what_runs()
-        changed, self._runs = runs != self._runs, runs
-        if changed:
-            self._watch.begin()
-        if self._trial is not None and self._trial.runs != runs:
-            self._trial = None
-        return changed
+        if self._job is not None and self._job.runs:
+            return False  # what changes now is its work
+        before = self._runs
+        self.finish()
+        self._follow()
+        return self._runs is not before
 
     def round(self, done: Round) -> None:
         """Look at a round of canaries and do what follows from it."""
+        if done.sequence != self._runs["factors"]:
+            return  # of factors that have gone since
         try:
-            drift = self._watch.look(done.judgement)
-            self._tell_round(done, drift)
-            if self._trial is not None and self._trial.runs == self._what_runs():
-                self._judge(self._trial.before, done.judgement)
-                return
-            self._decide(drift)
+            self._look(done)
         except (AgentError, CalibError, DeviceModelError) as error:
-            self._tell(warning("keeper", str(error)))
+            self._told.problem("keeper", error)
 
     def finish(self) -> None:
         """Wait for a calibration under way; one that the agent was told to stop ends soon."""
         if self._job is not None:
-            self._job.thread.join()
+            self._job.wait()
             job, self._job = self._job, None
             self._ended(job)
 
-    def _decide(self, drift: Drift) -> None:
-        busy = self._job is not None or self._trial is not None
-        now_s = self._clock()
-        situation = Situation(now_s, drift, self._agent.sequence, self._attempts, busy)
-        decision = decide(self.settings, situation)
-        level = "notice" if decision.calibrate else "debug"
-        fields = {"calibrate": decision.calibrate, "reason": decision.reason}
-        self._tell(Notice("decision", fields, level))
-        if decision.calibrate:
+    def _configure(self, configuration: Configuration) -> None:
+        self._configuration = configuration
+        self._settings, self._policy = watch_settings(configuration), policy_of(configuration)
+        self._allowance = self._policy.allowance
+
+    def _follow(self) -> None:
+        """Notice what others have changed."""
+        sequence, before = self._agent.sequence, self._runs["factors"]
+        if self._agent.session.installed is self._installed and sequence == before:
+            return
+        if what_runs(self._agent.session, sequence) == self._runs:
+            self._installed = self._agent.session.installed  # another age of the same chip
+            return
+        if sequence > before:  # a person's calibration wears the flash, too
+            now_s = self._time.now_s()
+            care = self._care.wrote(self._care.cost, self._allowance, now_s)
+            self._care = replace(care, last_attempt_s=now_s)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Watch what runs now, with the baseline that is known of it."""
+        session, before = self._agent.session, self._runs
+        network = session.loop.network
+        self._installed = session.installed
+        self._runs = runs = what_runs(session, self._agent.sequence)
+        if runs["bundle"] != before.get("bundle"):
+            self._scale, self._live = None, LiveLook(network)
+        trial = self._care.trial
+        if trial is not None and trial.sequence != runs["factors"]:
+            self._care = replace(self._care, trial=None)
+        chip = ChipWatch.begun(self._settings, [layer.name for layer in network.layers])
+        self._chip = chip.recalled(self._known_of(runs))
+
+    def _known_of(self, runs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What the history notes of what runs; nothing where it cannot be read."""
+        try:
+            return chip_note(self._agent.session.store.read_history().entries, runs)
+        except StoreError as error:
+            self._told.problem("store", error)
+            return {}
+
+    def _look(self, done: Round) -> None:
+        seen, was_ready = self._canary_round(done.judgement), self._chip.is_ready
+        compared = self._agent.drift(done.judgement) if self._chip.compares else NO_DRIFT
+        self._chip = self._chip.look(seen, compared)
+        if self._care.trial is not None:
+            self._care = replace(self._care, trial=look_at_trial(self._care.trial, seen))
+        now_s, drift = self._time.now_s(), self._chip.drift
+        self._surroundings.look(self._configuration, self._agent.session, now_s)
+        found = self._chip.diagnosis(self._live.inputs)
+        self._told.round(done, drift, found)
+        if self._time.was_set_back():
+            self._told.clock()
+        self._seen(done.judgement, drift)
+        news = self._told.wants_note(found, now_s) and self._care.can_spare(self._allowance, now_s)
+        if news or (self._chip.is_ready and not was_ready):
+            self._note()
+        self._act(found, now_s)
+
+    def _canary_round(self, judgement: Judgement) -> CanaryRound:
+        """By the scale of the network's answers, which are known once a round has been run."""
+        if self._scale is None:
+            self._scale = answer_scale(self._agent.session.loop.network)
+        return canary_round(judgement, self._scale)
+
+    def _act(self, found: Diagnosis, now_s: float) -> None:
+        decision = decide(self._policy, self._situation(found, now_s))
+        auto = self._configuration.calibration.auto
+        starts = decision.action == CALIBRATE and auto
+        self._told.decision(decision, starts=starts, auto=auto)
+        if decision.action == ROLL_BACK:
+            self._roll_back(decision)
+            return
+        trial = self._care.trial
+        if trial is not None and (outcome := judge_trial(trial)).state == PASSED:
+            self._care, self._before = replace(self._care, trial=None), None
+            self._told.passed(outcome.reason)
+        if starts:
             self._start()
 
+    def _situation(self, found: Diagnosis, now_s: float) -> Situation:
+        busy = self._job is not None
+        return Situation(
+            watch=self._chip.watch,
+            diagnosis=found,
+            budget=self._care.budget,
+            now_s=now_s,
+            conditions=self._surroundings.conditions(self._policy, now_s, busy=busy),
+            last_attempt_s=self._care.last_attempt_s,
+            calibrated=self._agent.sequence > 0 and self._chip.earlier is None,
+            cost_bytes=self._care.cost.bytes,
+            cost_erases=self._care.cost.erases,
+            trial=self._care.trial,
+        )
+
     def _start(self) -> None:
-        chosen = self.settings
+        chosen = self._configuration.calibration
         request = CalibrationRequest(chosen.samples, chosen.select, chosen.method)
+        self._job = Job(self._agent, request, self._chip, self._runs["factors"])
 
-        def work() -> None:
-            try:
-                job.done = self._agent.calibrate(request)
-            except Exception as error:  # noqa: BLE001  # told by the main loop
-                job.error = error
-
-        job = _Job(threading.Thread(target=work, name="npp-calibration", daemon=True))
-        self._job = job
-        job.thread.start()
-
-    def _ended(self, job: _Job) -> None:
+    def _ended(self, job: Job) -> None:
         match job.error:
             case StoreLockedError() as error:  # a person's goes first: ours is for the next round
-                self._tell(Notice("calibration", {"reason": str(error)}))
-                return
+                self._told.waits(error)
             case StoppedError():
-                return
+                pass
             case Exception() as error:
-                self._attempted(helped=False)
-                self._tell(warning("calibration", str(error) or type(error).__name__))
-                return
-        assert job.done is not None
-        verdict, commit = job.done.verdict, job.done.commit
-        self._attempted(helped=verdict.accepted)
-        figures = {
-            "accepted": verdict.accepted,
-            "factors": self._agent.sequence,
-            "seconds": job.done.seconds,
-            "bytes_written": 0 if commit is None else commit.bytes_written,
-            "reason": verdict.reason,
-        }
-        self._tell(Notice("calibration", figures, "notice"))
-        self._trial = _Trial(verdict.before, self._what_runs()) if verdict.accepted else None
+                self._told.problem("calibration", error)
+                self._attempted(job.chip.refused(promising=True), Written())
+            case None:
+                assert job.done is not None
+                self._calibrated(job, job.done)
 
-    def _judge(self, before: Judgement, now: Judgement) -> None:
-        """End the trial of new factors."""
-        problem = trial_problem(before, now)
-        if problem is None:
-            self._trial = None
-            self._tell(Notice("trial", {"passed": True, "factors": self._agent.sequence}))
+    def _calibrated(self, job: Job, done: Calibration) -> None:
+        commit = done.commit
+        factors = [] if commit is None else [commit.bytes_written]
+        written = Written.of([*factors, *done.noted_bytes])
+        self._told.calibration(done, written)
+        if commit is None:
+            self._attempted(job.chip.refused(promising=done.forecast.promising), written)
             return
+        before = self._canary_round(done.verdict.before)
+        trial = begin_trial(commit.sequence, job.sequence, before)
+        self._care, self._before = replace(self._care, trial=trial, cost=written), job.chip
+        if self._agent.sequence != self._runs["factors"]:
+            self._begin()
+        self._attempted(self._chip, written)
+
+    def _roll_back(self, decision: Decision) -> None:
+        """End the trial of new factors, and go on with what was known before it."""
         failed = self._agent.sequence
-        self._agent.rollback(trial=True)
-        self._trial = None
-        self._attempted(helped=False)
-        factors = self._agent.sequence
-        self._tell(warning("trial", problem, passed=False, failed=failed, factors=factors))
+        try:
+            self._agent.rollback(trial=True)
+        except StoreLockedError:
+            raise  # a person's goes first: ours is for the next round
+        except AgentError:
+            self._care = replace(self._care, trial=None)  # it cannot be, and is not tried for ever
+            raise
+        self._begin()
+        before, self._before = self._before or self._chip, None
+        self._told.failed(decision.reason, failed)
+        self._attempted(before.refused(promising=True), ROLLED_BACK)
 
-    def _what_runs(self) -> _Runs:
-        installed = self._agent.session.installed
-        return installed.bundle_id, installed.chip, self._agent.sequence
+    def _attempted(self, chip: ChipWatch, written: Written) -> None:
+        """A calibration has ended, or what it made has gone again."""
+        now_s = self._time.now_s()
+        care = self._care.wrote(written, self._allowance, now_s)
+        self._chip, self._care = chip, replace(care, last_attempt_s=now_s)
+        self._note()
 
-    def _attempted(self, *, helped: bool) -> None:
-        refusals = 0 if helped else self._attempts.refusals + 1
-        self._attempts = replace(self._attempts, last_s=self._clock(), refusals=refusals)
-
-    def _tell_round(self, done: Round, drift: Drift) -> None:
-        figures = {
-            "drift": drift.state,
-            "score": drift.score,
-            "mean_relative_error": done.judgement.mean_error,
-            "held_back_loss": done.judgement.loss,
-            "factors": done.sequence,
-            "canaries": done.canaries,
-            "busy_ms": 1000 * done.busy_s,
+    def _note(self) -> None:
+        """Keep what a restart has to know; a failure is told, and changes nothing."""
+        fields = {
+            "runs": self._runs,
+            "chip": self._chip.document(),
+            "care": self._care.document(),
+            "clock": self._time.clock.document(),
         }
-        self._tell(Notice("canaries", figures))
+        now_s = self._time.now_s()
+        size = self._told.note(self._chip.diagnosis(self._live.inputs), self._chip, fields, now_s)
+        self._care = self._care.wrote(Written.of([size]), self._allowance, now_s)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from agent.drift import Drift
@@ -18,7 +18,7 @@ from agent.link.store_board import StoreBoard
 from agent.notices import Notice, warning
 from agent.report import measurement_document
 from agent.service.hooks import Hooks
-from agent.service.keeper import Watch
+from agent.service.keeper import Seen
 from agent.service.settings import Configuration, LinkSettings
 from agent.store.layout import UPLOADS
 from agent.store.store import Store
@@ -30,8 +30,8 @@ LONGEST_WAIT_S = 20.0
 
 
 @contextmanager
-def linked(hooks: Hooks, watch: Watch) -> Iterator[Watch]:
-    """Serve the configured lines; yields the watch, through which they see rounds of canaries.
+def linked(hooks: Hooks) -> Iterator[Seen]:
+    """Serve the configured lines; yields what shows them rounds of canaries.
 
     Raises:
         LinkError: a line cannot be opened.
@@ -55,7 +55,7 @@ def linked(hooks: Hooks, watch: Watch) -> Iterator[Watch]:
         server = Server(board, StagingArea(directory))
         with LinkService(server, urls, _options(settings), tell) as service:
             hooks.log(Notice("link", {"ports": ", ".join(service.addresses)}))
-            yield SeenWatch(watch, board, server, hooks)
+            yield _seen(board, server, hooks)
         server.jobs.wait(LONGEST_WAIT_S)
 
 
@@ -69,28 +69,17 @@ def _uploads(store: Store) -> Iterator[Path]:
         yield Path(directory)
 
 
-@dataclass(frozen=True)
-class SeenWatch:
-    """Another watch; whoever is at a line sees what it sees."""
+def _seen(board: StoreBoard, server: Server, hooks: Hooks) -> Seen:
+    """Shows rounds of canaries to whoever is at a line."""
 
-    inner: Watch
-    board: StoreBoard
-    server: Server
-    hooks: Hooks
-
-    def begin(self) -> None:
-        """See `Watch.begin`."""
-        self.inner.begin()
-
-    def look(self, judgement: Judgement) -> Drift:
-        """See `Watch.look`."""
-        drift = self.inner.look(judgement)
-        loop = self.hooks.agent.session.loop
+    def show(judgement: Judgement, drift: Drift) -> None:
+        loop = hooks.agent.session.loop
         ranks = {layer.name: loop.factors[layer.name].rank for layer in loop.network.layers}
-        event = self.board.saw(Measured(measurement_document(judgement, drift), ranks))
+        event = board.saw(Measured(measurement_document(judgement, drift), ranks))
         if event:
-            self.server.tell(event)
-        return drift
+            server.tell(event)
+
+    return show
 
 
 def _options(settings: LinkSettings) -> ServeOptions:

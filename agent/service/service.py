@@ -91,6 +91,7 @@ class Service:
             self.log(warning("refused", str(error), source=frame.name))
         else:
             self.writer.write(frame, served, time.perf_counter() - started_s)
+            self.keeper.live(frame.x)
         self.source.answered(frame)
 
     def _look_after(self, *, idle: bool) -> None:
@@ -103,6 +104,8 @@ class Service:
             return
         if done is not None:
             self.keeper.round(done)
+            if self.keeper.in_a_hurry:
+                self.canaries.again()
 
     def _reload(self) -> None:
         """Read the configuration again, and look at the store; what is wrong changes nothing."""
@@ -119,7 +122,7 @@ class Service:
     def _apply(self, new: Configuration) -> None:
         old, self.configuration = self.configuration, new
         self.canaries.settings = new.canaries
-        self.keeper.settings = new.calibration
+        self.keeper.configure(new)
         self.log.level = new.log.level
         self.log(Notice("reload", {"changed": new != old}))
         if (new.service, new.directory) != (old.service, old.directory):

@@ -89,9 +89,60 @@ class CalibrationSettings:
     select: str = _setting("sensitivity", "which, see `calibrate --select`", words=RULES)
     method: str = _setting("auto", "how, see `calibrate --method`", words=METHODS)
     least_interval_s: float = _setting(
-        3600.0, "between two calibrations; doubled by each that did not help", least=0, most=1e9
+        3600.0,
+        "between two calibrations; doubled by each further one that did not help",
+        least=0,
+        most=1e9,
     )
     longest_interval_s: float = _setting(604800.0, "what that doubling ends at", least=0, most=1e9)
+    least_gain: float = _setting(
+        0.003,
+        "what a calibration has to be worth while the flash budget is full: the share of the "
+        "answers' information that it gives back",
+        least=0,
+        most=1e6,
+    )
+    bytes_per_day: float = _setting(
+        65536.0, "that may be written to flash by calibrations", least=0, most=1e12
+    )
+    erases_per_day: float = _setting(
+        32.0, "of flash sectors of 4 KiB, for the same", least=0, most=1e9
+    )
+    days_kept: float = _setting(
+        7.0, "for how long what is not written stays in the budget", least=0.01, most=3650
+    )
+    needs_mains: bool = _setting(default=True, meaning="wait while the machine runs on a battery")
+    thermometer: str = _setting(
+        "",
+        "a file with the chip's temperature in millidegrees, such as "
+        "/sys/class/thermal/thermal_zone0/temp; empty: what the store says of an emulated chip",
+    )
+    settled_k: float = _setting(
+        3.0, "how much the temperature may have changed within settling_s", least=0, most=1e3
+    )
+    settling_s: float = _setting(900.0, "see settled_k", least=0, most=86400)
+
+
+@dataclass(frozen=True)
+class WatchSettings:
+    """`[watch]`: when the chip counts as drifted."""
+
+    days_between_false_alarms: float = _setting(
+        90.0, "mean time without a change until something alarms", least=0.1, most=36500
+    )
+    tolerated_growth: float = _setting(
+        0.1, "of layer errors or of the loss, that nobody minds", least=0, most=100
+    )
+    calm_rounds: int = _setting(
+        3, "rounds of canaries without a sign before a state is left", least=1, most=10_000
+    )
+    failed_loss: float = _setting(
+        0.05,
+        "share of the answers' information that is lost, from which on a chip that calibrations "
+        "cannot repair has failed",
+        least=0,
+        most=1e6,
+    )
 
 
 @dataclass(frozen=True)
@@ -135,6 +186,7 @@ class Configuration:
     directory: DirectorySettings = field(default_factory=DirectorySettings)
     canaries: CanarySettings = field(default_factory=CanarySettings)
     calibration: CalibrationSettings = field(default_factory=CalibrationSettings)
+    watch: WatchSettings = field(default_factory=WatchSettings)
     link: LinkSettings = field(default_factory=LinkSettings)
     log: LogSettings = field(default_factory=LogSettings)
 
@@ -144,6 +196,7 @@ SECTIONS: dict[str, type[Any]] = {
     "directory": DirectorySettings,
     "canaries": CanarySettings,
     "calibration": CalibrationSettings,
+    "watch": WatchSettings,
     "link": LinkSettings,
     "log": LogSettings,
 }

@@ -12,7 +12,7 @@ from agent.service.answers import AnswerWriter
 from agent.service.canaries import Canaries
 from agent.service.hooks import Hooks
 from agent.service.journal import stderr_log
-from agent.service.keeper import Keeper, RatioWatch, Watch
+from agent.service.keeper import Keeper, Seen, nobody
 from agent.service.notify import Notifier
 from agent.service.service import Service
 from agent.service.settings import Configuration
@@ -57,19 +57,19 @@ def serve(configuration: Configuration, reread: Callable[[], Configuration], *, 
     ):
         package = agent.session.package
         writer = AnswerWriter(sys.stdout, classes=package.network.decision.classes)
-        watch: Watch = RatioWatch(agent)
+        seen: Seen = nobody
         if configuration.link.ports:
             from agent.service.linked import linked  # noqa: PLC0415  # boards without a line
 
             hooks = Hooks(agent, log, signals.ask_reload, lambda: writer.answers, configuration)
-            watch = ends.enter_context(linked(hooks, watch))
+            seen = ends.enter_context(linked(hooks))
         log(Notice("opened", {"store": agent.session.store.directory, "runtime": package.runtime}))
         Service(
             agent=agent,
             source=LastingSource(source) if configuration.link.ports else source,
             writer=writer,
             canaries=Canaries(agent, configuration.canaries),
-            keeper=Keeper(agent, configuration.calibration, watch, log),
+            keeper=Keeper(agent, configuration, log, seen),
             log=log,
             notifier=Notifier(),
             signals=signals,
