@@ -96,7 +96,6 @@ class OnnxSession:
         options = package.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
-        options.enable_cpu_mem_arena = False  # it keeps what it never uses, and is no faster here
         options.log_severity_level = 4  # what goes wrong is raised; stderr is ours
         options.add_session_config_entry("session.disable_quant_qdq", "0" if integer else "1")
         if not fuse:
