@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,10 @@ from calib.packed import PackedNetwork
 from calib.prepare import PackOptions, prepare
 from calib.schemes.names import CHANNELWISE
 from calib.train.levels import LevelTraining
+
+DEFAULT_SLOWDOWN = 1.25
+"""Of int8 on onnxruntime, whose weights have no room for a branch. Everywhere, branches take three
+to four times as long, and have little to repair while the processor is sound."""
 
 PHASES = 4
 """How often `pack` tells what it does next."""
@@ -57,6 +62,7 @@ def pack(  # noqa: PLR0913  # what a user says on one command line
         CalibError: the model cannot be read, or the samples do not fit it.
     """
     _check_target(options, target)
+    options = _within_time(options, target)
     for_tflite = target.runtime == TFLITE
     source = load_source(model, fold=not for_tflite)
     data = read_data(samples, key)
@@ -83,6 +89,13 @@ def _learner(
     if training is None:
         return None
     return level_training(graph, read_data(training.data, key), options, training)
+
+
+def _within_time(options: PackOptions, target: Target) -> PackOptions:
+    """With a limit of time, where branches cost much and nobody said how much they may."""
+    if options.slowdown is None and target.runtime == ONNXRUNTIME and options.scheme == "int8":
+        return replace(options, slowdown=DEFAULT_SLOWDOWN)
+    return options
 
 
 def _check_target(options: PackOptions, target: Target) -> None:
