@@ -17,10 +17,12 @@ if [ "$slow" != true ]; then arguments=(-m "not slow" "${arguments[@]}"); fi
 
 python=$(tools/setup_environment.sh dev)
 
-# One process a core, so one thread each: more of them would only wait for one another.
+# One process a core, so one thread each: more of them would only wait for one another. nproc takes
+# OMP_NUM_THREADS for the number of cores, so it is asked without.
+cores=$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc)
 export OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
-if [ "$given" != 0 ]; then exec "$python" -m pytest -n "$(nproc)" -q "${arguments[@]}"; fi
-"$python" -m pytest -n "$(nproc)" -q "${arguments[@]}"
+if [ "$given" != 0 ]; then exec "$python" -m pytest -n "$cores" -q "${arguments[@]}"; fi
+"$python" -m pytest -n "$cores" -q "${arguments[@]}"
 
 code=0
 older=$(tools/setup_environment.sh tflite) || code=$?
@@ -36,4 +38,4 @@ rm -rf "$NPP_BOARD_BUNDLES"
 real=()
 if [ "$slow" = true ]; then real=(--real); fi
 "$python" -m tests.tflite_bundles "$NPP_BOARD_BUNDLES" "${real[@]}"
-"$older" -m pytest -n "$(nproc)" -q "${arguments[@]}" tests/test_board_*.py
+"$older" -m pytest -n "$cores" -q "${arguments[@]}" tests/test_board_*.py
