@@ -58,7 +58,8 @@ def killed_worker(path: Path, seed: int, after_s: float) -> list[str]:
         assert worker.stdout.readline() == b"ready\n"
         time.sleep(after_s)
         worker.kill()
-        return worker.stdout.read().decode().splitlines()
+        said = worker.stdout.read().decode()
+    return said[: said.rfind("\n") + 1].splitlines()  # a line may be cut by the kill, too
 
 
 def expected(said: list[str], active: str, bundle: str) -> tuple[set[str], set[str], str]:

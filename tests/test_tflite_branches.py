@@ -66,7 +66,7 @@ def test_auto_takes_the_best_worth_for_its_cost(data_directory: Path) -> None:
     path = data_directory / "mlperf-tiny" / "resnet8_float.tflite"
     with np.load(data_directory / "cifar10.npz") as data:
         x = data["test_x"][:24].astype(np.float32)
-    options = replace(FEW, scheme="int4")
+    options = replace(FEW, references_as="recomputed")
     made = packed_for_tflite(path, x, branches="auto", options=options)
     network, plan = made.network, made.plan
     chosen = {name for name, layer in plan.layers.items() if layer.rank}
