@@ -36,6 +36,7 @@ from agent.session import runtime_of
 from agent.store.bundle import open_bundle
 from agent.store.package import Package, read_package
 from calib.factors import Factors, Surrogate, no_factors
+from calib.graph.linear import LinearLayer
 from calib.packed import PackedNetwork
 from device_models.array import State
 
@@ -71,21 +72,24 @@ def package(data: Path, runtime: str) -> Package:
         return read_package(open_bundle(bundle))
 
 
-def factors_of(network: PackedNetwork, seed: int) -> Factors:
-    """Factors of rank 8 everywhere that change answers a little."""
+def factors_of(network: PackedNetwork, runtime: Runtime, seed: int) -> Factors:
+    """Factors of rank 8 that change answers a little, everywhere or where the runtime has room."""
+    room = getattr(runtime, "largest_ranks", {})
     generator = np.random.default_rng(seed)
 
     def drawn(*shape: int) -> Float32:
         return (SIZE * generator.standard_normal(shape)).astype(np.float32)
 
-    def surrogate(outputs: int, groups: int, inputs: int) -> Surrogate:
-        rank = min(RANK, inputs, outputs // groups)
+    def surrogate(layer: LinearLayer) -> Surrogate:
+        rank = min(RANK, layer.inputs, layer.outputs // layer.groups, room.get(layer.name, RANK))
         return Surrogate(
-            1 + drawn(outputs), drawn(outputs), drawn(groups * rank, inputs), drawn(outputs, rank)
+            1 + drawn(layer.outputs),
+            drawn(layer.outputs),
+            drawn(layer.groups * rank, layer.inputs),
+            drawn(layer.outputs, rank),
         )
 
-    layers = network.layers
-    return Factors({one.name: surrogate(one.outputs, one.groups, one.inputs) for one in layers})
+    return Factors({layer.name: surrogate(layer) for layer in network.layers})
 
 
 def resident_megabytes() -> float:
@@ -99,7 +103,7 @@ def resident_megabytes() -> float:
 def memory(runtime: Runtime, network: PackedNetwork) -> tuple[float, float, float]:
     """Resident MB before the first model is loaded, with it, and with a second beside it."""
     sample = np.zeros((1, *network.graph.input.shape[1:]), np.float32)
-    first, second = factors_of(network, 1), factors_of(network, 2)
+    first, second = (factors_of(network, runtime, seed) for seed in (1, 2))
     runtime.loaded(no_factors(network.layers))(sample)  # what is loaded once for all
     before = resident_megabytes()
     one = runtime.loaded(first)
@@ -135,7 +139,8 @@ def requests(serving: Serving, sample: Float32, into: list[float], stop: threadi
 def measure(runtime: Runtime, network: PackedNetwork, rounds: int, count: int) -> Times:
     """Requests with and without swaps, in turns."""
     sets = [
-        (one, check_of(runtime, network, one)) for one in (factors_of(network, n) for n in (1, 2))
+        (one, check_of(runtime, network, one))
+        for one in (factors_of(network, runtime, seed) for seed in (1, 2))
     ]
     sample = network.references.block(np.arange(1), with_rows=False).inputs
     serving = Serving(runtime.loaded, sets[0][0], 0)
@@ -188,8 +193,8 @@ def report(data: Path, runtime_name: str, rounds: int, count: int) -> str:
 
 {machine(seeds)}
 
-ResNet-8, int8, a branch of rank {RANK} at every layer. A second thread swaps, with pauses of
-{PAUSE_S} s; the first asks for one sample after another all the while.
+ResNet-8, int8, a branch of rank {RANK} at every layer that has room for one. A second
+thread swaps, with pauses of {PAUSE_S} s; the first asks for one sample after another all the while.
 
 {markdown_table(head, rows)}
 
