@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from agent.gathering import planned
 from agent.methods import moment_pass
-from agent.runtimes.base import Adjust, Positions, Trace
+from agent.runtimes.base import Adjust, Answer, Positions, Trace
 from agent.runtimes.cim import CimRuntime
 from calib.factor_codes import rounded
 from calib.factors import Factors, identity
@@ -41,6 +41,10 @@ class WithoutGroupedMoments:
     def run(self, samples: NDArray[np.float32], factors: Factors, taps: Positions) -> Trace:
         """Run the chip."""
         return self.chip.run(samples, factors, taps)
+
+    def loaded(self, factors: Factors) -> Answer:
+        """The chip, ready to answer."""
+        return self.chip.loaded(factors)
 
     def run_adjusting(self, samples: NDArray[np.float32], factors: Factors, adjust: Adjust) -> None:
         """Run the chip; outputs of grouped layers stay as they are."""
