@@ -29,12 +29,14 @@ from agent.installation import install
 from agent.loop import CalibrationRequest
 from agent.notices import Notice
 from agent.running import Running, active_sequence
+from agent.runtimes.base import Answer
 from agent.serving import Serving
 from agent.session import open_session
 from agent.store.bundle import open_bundle
 from agent.store.lock import in_service, locked
 from agent.store.package import read_package
 from agent.store.store import Store
+from calib.factors import Factors
 from device_models.errors import DeviceModelError
 from tests.agent_stores import ROOT, bundle, labelled, npp
 from tests.shown_commands import blocks
@@ -259,6 +261,26 @@ def test_factors_that_cannot_be_loaded_are_not_committed(store: Path) -> None:
         agent.calibrate()
     assert active_sequence(Store(store)) == 0
     np.testing.assert_array_equal(agent.infer(x), before)
+
+
+@pytest.mark.parametrize(("wrong", "taken"), [(1, True), (9, False)])
+def test_factors_that_fail_their_check_are_tried_again(
+    store: Path,
+    wrong: int,
+    taken: bool,  # noqa: FBT001  # a parameter of the test
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    session = open_session(Store(store))
+    loads = iter(range(100))
+
+    def load(factors: Factors) -> Answer:
+        answer, number = session.loop.runtime.loaded(factors), next(loads)
+        return (lambda x: 2 * answer(x)) if 1 <= number <= wrong else answer
+
+    agent = Agent(Running(session, Serving(load, session.loop.factors, 0)))
+    assert npp(capsys, "calibrate", "--store", store).code == 0
+    assert agent.refresh() is taken
+    assert agent.sequence == int(taken)
 
 
 def test_requests_are_answered_while_it_calibrates(agent: Agent) -> None:
