@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 
 from agent.errors import BundleError
-from agent.store.fields import Fields
+from agent.store.fields import Fields, decoded_fields
 from calib.output_ranges import OUTPUT_BITS
 from calib.schemes.activations import ActivationCode
 
@@ -30,16 +30,7 @@ def decode_output_codes(content: bytes, layers: list[str]) -> dict[str, Activati
     Raises:
         BundleError: the file is damaged, of another version, or of another network.
     """
-    try:
-        document = json.loads(content)
-    except ValueError as error:
-        raise BundleError(f"{FILE_NAME} is no JSON ({error}); pack the model again") from error
-    if not isinstance(document, dict) or document.get("format") != FILE_FORMAT:
-        raise BundleError(
-            f"{FILE_NAME} is not of format {FILE_FORMAT}; it was packed by another version: pack "
-            "the model again"
-        )
-    outputs = Fields(document, FILE_NAME).inner("outputs")
+    outputs = decoded_fields(content, FILE_NAME, FILE_FORMAT).inner("outputs")
     return {name: _code(outputs.inner(name)) for name in layers}
 
 

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from agent.errors import BundleError
-from agent.store.fields import Fields
+from agent.store.fields import Fields, decoded_fields
 from calib.graph.linear import LinearLayer
 
 FOLDER = "tflite/"
@@ -142,16 +142,7 @@ def decode_plan(content: bytes, layers: Sequence[LinearLayer]) -> TflitePlan:
     Raises:
         BundleError: the file is damaged, of another version, or of another network.
     """
-    try:
-        document = json.loads(content)
-    except ValueError as error:
-        raise BundleError(f"{FILE_NAME} is no JSON ({error}); {_AGAIN}") from error
-    if not isinstance(document, dict) or document.get("format") != FILE_FORMAT:
-        raise BundleError(
-            f"{FILE_NAME} is not of format {FILE_FORMAT}; it was packed by another version: "
-            f"{_AGAIN}"
-        )
-    plan = Fields(document, FILE_NAME)
+    plan = decoded_fields(content, FILE_NAME, FILE_FORMAT)
     listed = plan.inner("layers")
     strange = sorted(set(listed.content) - {layer.name for layer in layers})
     if strange:

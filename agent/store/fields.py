@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -123,3 +124,21 @@ def array_of(
     if found.dtype.kind == "f" and not np.isfinite(found).all():
         raise BundleError(f"{bundle.name}: array {name} holds values that are not finite; {_AGAIN}")
     return found
+
+
+def decoded_fields(content: bytes, name: str, file_format: int) -> Fields:
+    """The fields of a JSON file in a bundle that says its format.
+
+    Raises:
+        BundleError: it is damaged, or of another format.
+    """
+    try:
+        document = json.loads(content)
+    except ValueError as error:
+        raise BundleError(f"{name} is no JSON ({error}); pack the model again") from error
+    if not isinstance(document, dict) or document.get("format") != file_format:
+        raise BundleError(
+            f"{name} is not of format {file_format}; it was packed by another version: pack the "
+            "model again"
+        )
+    return Fields(document, name)
